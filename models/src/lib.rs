@@ -1,0 +1,91 @@
+//! The seams to every model, and the engines behind them, one a file.
+//!
+//! A model is a function from a stream to a stream; dropping the outermost stream cancels every stage inside it. The types here are
+//! always there; each engine is a cargo feature, so that what stands to the right builds and tests without any.
+
+mod completion;
+mod error;
+mod language;
+mod prompt;
+mod signals;
+mod utterance;
+mod voice;
+mod weights;
+mod workers;
+
+#[cfg(feature = "onnx")]
+mod onnx;
+
+use audio::{Frame, Probability};
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+
+pub use completion::{Completion, Delta, Finish, Usage};
+pub use error::{ErrorKind, ModelError};
+pub use language::Language;
+pub use prompt::{Message, Part, Prompt, Role, Sampling, Tool, ToolCall};
+pub use signals::{Emotion, EmotionLabel, Measured, SignalKind, SignalSet, Signals};
+pub use utterance::{Partial, Segment, Utterance, Word};
+pub use voice::{Spoken, Voice};
+pub use weights::Weights;
+pub use workers::{Waited, Workers};
+
+/// What a transcriber is given.
+#[derive(Clone, Debug)]
+pub enum Sound {
+    /// More of the utterance: mono at [`audio::Rate::MODEL`].
+    Frame(Frame),
+    /// The speaker paused: say now what was heard so far. More may follow.
+    Pause,
+}
+
+/// What a transcriber says. The stream ends after the one `Utterance`, which comes when the sound has ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Heard {
+    /// A draft while the speaker speaks; may be skipped under load.
+    Partial(Partial),
+    /// The answer to a [`Sound::Pause`]: the draft of everything before it.
+    Paused(Partial),
+    /// The final transcript.
+    Utterance(Utterance),
+}
+
+/// What is known of an utterance before it is heard.
+#[derive(Clone, Debug, Default)]
+pub struct Hint {
+    /// Its language, if the caller said or an earlier utterance showed it.
+    pub language: Option<Language>,
+    /// Words to expect: names, spellings, the text before.
+    pub prompt: Option<String>,
+    /// Whether words need times.
+    pub word_times: bool,
+    /// Whether somebody looks at drafts.
+    pub partials: bool,
+}
+
+/// Speech to text.
+pub trait Transcriber: Send + Sync {
+    /// Transcribes one utterance. Dropping the stream stops the work.
+    fn transcribe(&self, sound: BoxStream<'static, Sound>, hint: Hint) -> BoxStream<'static, Result<Heard, ModelError>>;
+}
+
+/// Text to text.
+pub trait LanguageModel: Send + Sync {
+    /// Answers a prompt. Dropping the stream stops the work.
+    fn complete(&self, prompt: Prompt) -> BoxStream<'static, Result<Delta, ModelError>>;
+}
+
+/// Text to speech.
+pub trait Synthesizer: Send + Sync {
+    /// Speaks a text while it is still being written, clause by clause. Dropping the stream stops the work.
+    fn speak(&self, text: BoxStream<'static, String>, voice: Voice) -> BoxStream<'static, Result<Spoken, ModelError>>;
+
+    /// Names of its voices, the default first.
+    fn voices(&self) -> Vec<String>;
+}
+
+/// Whether a pause is the end of the speaker's turn.
+pub trait TurnDetector: Send + Sync {
+    /// How likely the turn is over, judged from its last seconds: mono PCM at [`audio::Rate::MODEL`], ending in the pause.
+    fn end_of_turn(&self, pcm: Vec<f32>) -> BoxFuture<'static, Result<Probability, ModelError>>;
+}

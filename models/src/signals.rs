@@ -1,0 +1,176 @@
+//! What was measured of a speaker: not the words, but how they were said.
+
+use audio::Probability;
+
+use crate::Language;
+
+/// A measurement with how sure it is and where it came from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measured<T> {
+    /// What was measured.
+    pub value: T,
+    /// How sure the source is.
+    pub confidence: Probability,
+    /// Which engine or method measured it (`whisper`, `prosody+words`, `client`).
+    pub source: &'static str,
+}
+
+impl<T> Measured<T> {
+    /// A measurement.
+    pub fn new(value: T, confidence: f32, source: &'static str) -> Measured<T> {
+        Measured { value, confidence: Probability::new(confidence), source }
+    }
+}
+
+/// How a speaker seems to feel, coarsely.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EmotionLabel {
+    /// Nothing stands out.
+    Neutral,
+    /// Pleased or amused.
+    Happy,
+    /// Low and slow.
+    Sad,
+    /// Loud, tense, negative.
+    Angry,
+    /// Tense and negative without shouting: complaint, repetition, exasperation.
+    Frustrated,
+    /// Aroused, neither clearly pleased nor displeased.
+    Excited,
+}
+
+impl EmotionLabel {
+    /// All of them.
+    pub const ALL: [EmotionLabel; 6] = [
+        EmotionLabel::Neutral,
+        EmotionLabel::Happy,
+        EmotionLabel::Sad,
+        EmotionLabel::Angry,
+        EmotionLabel::Frustrated,
+        EmotionLabel::Excited,
+    ];
+
+    /// The name that rules and clients see.
+    pub fn name(self) -> &'static str {
+        match self {
+            EmotionLabel::Neutral => "neutral",
+            EmotionLabel::Happy => "happy",
+            EmotionLabel::Sad => "sad",
+            EmotionLabel::Angry => "angry",
+            EmotionLabel::Frustrated => "frustrated",
+            EmotionLabel::Excited => "excited",
+        }
+    }
+}
+
+/// An emotion as a label and as a point.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Emotion {
+    /// The nearest label.
+    pub label: EmotionLabel,
+    /// How awake: 0 calm, 1 agitated.
+    pub arousal: Probability,
+    /// How pleasant: 0 unpleasant, 1 pleasant.
+    pub valence: Probability,
+}
+
+/// All that was measured of an utterance. `None`: not asked for, or not measurable here.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Signals {
+    /// Language spoken.
+    pub language: Option<Measured<Language>>,
+    /// How the speaker seems to feel.
+    pub emotion: Option<Measured<Emotion>>,
+    /// 0 fluent .. 1 halting: silent pauses, filled pauses, restarts.
+    pub hesitation: Option<Measured<f32>>,
+    /// Syllables a second while speaking.
+    pub pace: Option<Measured<f32>>,
+    /// Median fundamental frequency, Hz.
+    pub pitch: Option<Measured<f32>>,
+    /// Level of the speech, dBFS.
+    pub loudness: Option<Measured<f32>>,
+    /// Signal-to-noise ratio, dB.
+    pub noise: Option<Measured<f32>>,
+    /// How likely the speaker has finished their turn.
+    pub end_of_turn: Option<Measured<Probability>>,
+    /// How sure the recogniser is of the words.
+    pub transcription: Option<Measured<Probability>>,
+}
+
+/// One kind of signal: the names that rules, clients and configuration use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SignalKind {
+    /// [`Signals::language`].
+    Language,
+    /// [`Signals::emotion`].
+    Emotion,
+    /// [`Signals::hesitation`].
+    Hesitation,
+    /// [`Signals::pace`].
+    Pace,
+    /// [`Signals::pitch`].
+    Pitch,
+    /// [`Signals::loudness`].
+    Loudness,
+    /// [`Signals::noise`].
+    Noise,
+}
+
+impl SignalKind {
+    /// All of them.
+    pub const ALL: [SignalKind; 7] = [
+        SignalKind::Language,
+        SignalKind::Emotion,
+        SignalKind::Hesitation,
+        SignalKind::Pace,
+        SignalKind::Pitch,
+        SignalKind::Loudness,
+        SignalKind::Noise,
+    ];
+
+    /// The name that rules and clients use.
+    pub fn name(self) -> &'static str {
+        match self {
+            SignalKind::Language => "language",
+            SignalKind::Emotion => "emotion",
+            SignalKind::Hesitation => "hesitation",
+            SignalKind::Pace => "pace",
+            SignalKind::Pitch => "pitch",
+            SignalKind::Loudness => "loudness",
+            SignalKind::Noise => "noise",
+        }
+    }
+}
+
+/// Which signals somebody asked for; the others are not computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SignalSet(u8);
+
+impl SignalSet {
+    /// None of them.
+    pub const NONE: SignalSet = SignalSet(0);
+    /// Every one.
+    pub const ALL: SignalSet = SignalSet(0x7f);
+
+    /// This set and `kind`.
+    #[must_use]
+    pub fn with(self, kind: SignalKind) -> SignalSet {
+        SignalSet(self.0 | 1 << kind as u8)
+    }
+
+    /// Everything in either.
+    #[must_use]
+    pub fn union(self, other: SignalSet) -> SignalSet {
+        SignalSet(self.0 | other.0)
+    }
+
+    /// Whether `kind` was asked for.
+    pub fn contains(self, kind: SignalKind) -> bool {
+        self.0 & (1 << kind as u8) != 0
+    }
+
+    /// Whether nothing was asked for.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}

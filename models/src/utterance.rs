@@ -1,0 +1,61 @@
+//! What was said: words, drafts of them, and the finished utterance.
+
+use std::time::Duration;
+
+use audio::Probability;
+
+use crate::{Language, Measured};
+
+/// One word with its place in time, counted from the start of the sound it was heard in or spoken as.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Word {
+    /// As written, with its punctuation.
+    pub text: String,
+    /// Where it starts.
+    pub start: Duration,
+    /// Where it ends.
+    pub end: Duration,
+}
+
+/// A draft: what seems to have been said so far. It never enters the history.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Partial {
+    /// The whole draft, not a difference to the last one.
+    pub text: String,
+    /// How much sound it covers, from the start of the utterance.
+    pub covers: Duration,
+}
+
+/// One uninterrupted stretch of one speaker, transcribed.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Utterance {
+    /// The text, with the engine's case and punctuation.
+    pub text: String,
+    /// Words with times; empty where the engine gives none.
+    pub words: Vec<Word>,
+    /// Stretches of text with times (sentences or pauses); empty where the engine gives none.
+    pub segments: Vec<Segment>,
+    /// Length of the sound.
+    pub duration: Duration,
+    /// The language spoken, where it was identified or given.
+    pub language: Option<Measured<Language>>,
+    /// How sure the recogniser is of the words: mean token probability.
+    pub confidence: Option<Probability>,
+    /// Name of the engine that heard it.
+    pub engine: String,
+}
+
+/// A stretch of a transcript.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Segment {
+    /// What was said in it.
+    pub text: String,
+    /// Where it starts, from the start of the sound.
+    pub start: Duration,
+    /// Where it ends.
+    pub end: Duration,
+    /// Mean log probability of its tokens, where known.
+    pub avg_logprob: Option<f32>,
+    /// How likely there was no speech in it, where known.
+    pub no_speech: Option<Probability>,
+}
