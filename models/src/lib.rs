@@ -4,11 +4,18 @@
 //! always there; each engine is a cargo feature, so that what stands to the right builds and tests without any.
 
 mod completion;
+#[cfg(feature = "gtcrn")]
+pub mod denoise;
 mod error;
 mod language;
 mod prompt;
 mod signals;
+pub mod stt;
+#[cfg(feature = "smart-turn")]
+pub mod turn;
 mod utterance;
+#[cfg(feature = "silero")]
+pub mod vad;
 mod voice;
 mod weights;
 mod workers;

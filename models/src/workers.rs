@@ -32,6 +32,11 @@ pub struct Waited<'a> {
 }
 
 impl Waited<'_> {
+    /// Runs `work` for a caller who waits to the end.
+    pub fn always<R>(work: impl FnOnce(&Waited) -> R) -> R {
+        work(&Waited { closed: &|| false })
+    }
+
     /// Whether to go on; ask at each step of a long computation.
     pub fn still(&self) -> bool {
         !(self.closed)()

@@ -1,0 +1,364 @@
+//! Moonshine tiny: English, a fiftieth of real time on one core (Jeffries et al. 2024, arXiv:2410.15608).
+//!
+//! A draft of the same utterance speeds up the next pass: its tokens go through the decoder at once, and those that greedy decoding
+//! would choose are kept (speculative decoding with the draft as the small model; the int8 activations are scaled over all tokens of a
+//! pass, so a near tie may fall differently than token by token). A stretch heard before, sample for sample, costs nothing again.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use audio::Rate;
+use ort::session::{Session, SessionInputValue};
+use ort::value::{DynValue, Tensor, TensorRef};
+
+use super::Recogniser;
+use crate::onnx::{failed, open};
+use crate::{ErrorKind, Hint, Language, Measured, ModelError, Segment, Utterance, Waited, Weights};
+
+const NAME: &str = "moonshine";
+/// First token of every transcript, and the one that ends it.
+const START: i64 = 1;
+const END: i64 = 2;
+/// Shape of the decoder: layers, heads, width of a head.
+const LAYERS: usize = 6;
+const HEADS: usize = 8;
+const HEAD: usize = 36;
+/// Speech has at most this many tokens a second; beyond it the model repeats itself (the published cap).
+const TOKENS_PER_SECOND: f32 = 6.5;
+/// The longest stretch the model hears well, seconds; longer sound is cut at its quietest point.
+const LONGEST_S: f32 = 20.0;
+/// Where the quietest point is looked for, before the longest stretch ends, seconds.
+const CUT_WINDOW_S: f32 = 6.0;
+/// Less sound than the encoder's stem needs makes no word, samples at 16 kHz.
+const SHORTEST: usize = 1_600;
+
+/// Stretches remembered, a few for each caller that a machine can serve.
+const MOST_DRAFTS: usize = 256;
+
+/// The engine, for one thread.
+pub struct Moonshine {
+    encoder: Session,
+    decoder: Session,
+    pieces: Vec<Vec<u8>>,
+    names: [CacheNames; LAYERS],
+    /// What was heard of recent stretches, shared by the threads, by the hash of a stretch's first samples.
+    drafts: Arc<Mutex<HashMap<u64, Draft>>>,
+}
+
+/// What a pass heard in a stretch.
+#[derive(Clone, Default)]
+struct Draft {
+    /// Hash of the whole stretch.
+    whole: u64,
+    tokens: Vec<i64>,
+    /// Mean log probability of the tokens.
+    mean: f32,
+}
+
+/// Names of one layer's cache tensors: decoder key and value, encoder key and value.
+struct CacheNames {
+    past: [String; 4],
+    present: [String; 4],
+}
+
+impl Moonshine {
+    /// Loads the model once for each of `threads`.
+    pub fn load(weights: &Weights, threads: usize) -> Result<Vec<Moonshine>, ModelError> {
+        let drafts = Arc::new(Mutex::new(HashMap::new()));
+        (0..threads).map(|_| Moonshine::open(weights, drafts.clone())).collect()
+    }
+
+    fn open(weights: &Weights, drafts: Arc<Mutex<HashMap<u64, Draft>>>) -> Result<Moonshine, ModelError> {
+        let file = |name| weights.file("moonshine-tiny-en", name);
+        let names = std::array::from_fn(|layer| {
+            let name = |prefix: &str, side: &str, part: &str| format!("{prefix}.{layer}.{side}.{part}");
+            let four = |prefix: &str| {
+                [("decoder", "key"), ("decoder", "value"), ("encoder", "key"), ("encoder", "value")].map(|(s, p)| name(prefix, s, p))
+            };
+            CacheNames { past: four("past_key_values"), present: four("present") }
+        });
+        let tokenizer = file("tokenizer.bin")?;
+        let bytes = std::fs::read(&tokenizer).map_err(|e| failed(NAME, format!("{}: {e}", tokenizer.display())))?;
+        Ok(Moonshine {
+            encoder: open(weights, &file("encoder_model.ort")?)?,
+            decoder: open(weights, &file("decoder_model_merged.ort")?)?,
+            pieces: pieces(&bytes).ok_or_else(|| failed(NAME, format!("{} is not a token list", tokenizer.display())))?,
+            names,
+            drafts,
+        })
+    }
+
+    /// Transcribes at most [`LONGEST_S`] seconds: tokens and their mean log probability.
+    fn decode(&mut self, pcm: &[f32], draft: &[i64], waited: &Waited) -> Result<(Vec<i64>, f32), ModelError> {
+        self.run(pcm, draft, waited).map_err(|error| failed(NAME, error))?.ok_or_else(abandoned)
+    }
+
+    /// Transcribes a stretch, starting from what is already known of it.
+    fn hear(&mut self, stretch: &[f32], waited: &Waited) -> Result<Draft, ModelError> {
+        let (key, whole) = (hash(&stretch[..SHORTEST]), hash(stretch));
+        let known = self.drafts.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned().unwrap_or_default();
+        if known.whole == whole {
+            return Ok(known);
+        }
+        let (tokens, mean) = self.decode(stretch, &known.tokens, waited)?;
+        let heard = Draft { whole, tokens, mean };
+        let mut drafts = self.drafts.lock().unwrap_or_else(PoisonError::into_inner);
+        // Drafts of utterances that are over must not pile up.
+        if drafts.len() >= MOST_DRAFTS {
+            drafts.clear();
+        }
+        drafts.insert(key, heard.clone());
+        Ok(heard)
+    }
+
+    /// `None`: nobody waits any more.
+    fn run(&mut self, pcm: &[f32], draft: &[i64], waited: &Waited) -> ort::Result<Option<(Vec<i64>, f32)>> {
+        let samples = pcm.len();
+        let mask = vec![1_i64; samples];
+        let mut encoded = self.encoder.run(ort::inputs![
+            "input_values" => TensorRef::from_array_view(([1, samples], pcm))?,
+            "attention_mask" => TensorRef::from_array_view(([1, samples], &mask[..]))?,
+        ])?;
+        let hidden = encoded.remove("last_hidden_state").expect("the encoder has this output");
+        drop(encoded);
+        if !waited.still() {
+            return Ok(None);
+        }
+        let most = ((samples as f32 / Rate::MODEL.hz() as f32 * TOKENS_PER_SECOND).ceil() as usize).max(2);
+        let draft = &draft[..draft.len().min(most)];
+
+        // One pass over the start token and the whole draft.
+        let mut ids = vec![START];
+        ids.extend_from_slice(draft);
+        let empty = vec![0.0_f32; HEADS * HEAD];
+        let mut inputs: Vec<(Cow<str>, SessionInputValue)> = vec![
+            ("encoder_attention_mask".into(), TensorRef::from_array_view(([1, samples], &mask[..]))?.into()),
+            ("input_ids".into(), TensorRef::from_array_view(([1, ids.len()], &ids[..]))?.into()),
+            ("encoder_hidden_states".into(), (&hidden).into()),
+            ("use_cache_branch".into(), TensorRef::from_array_view(([1], &[false][..]))?.into()),
+        ];
+        for name in self.names.iter().flat_map(|names| &names.past) {
+            inputs.push((name.as_str().into(), TensorRef::from_array_view(([1, HEADS, 1, HEAD], &empty[..]))?.into()));
+        }
+        let mut outputs = self.decoder.run(inputs)?;
+        let mut tokens = Vec::with_capacity(most);
+        let mut log_probability = 0.0;
+        {
+            let (_, logits) = outputs["logits"].try_extract_tensor::<f32>()?;
+            let vocabulary = logits.len() / ids.len();
+            for (position, row) in logits.chunks_exact(vocabulary).enumerate() {
+                let (token, log) = likeliest(row);
+                tokens.push(token);
+                log_probability += log;
+                if token == END || draft.get(position) != Some(&token) {
+                    break;
+                }
+            }
+        }
+        let mut cache: Vec<[DynValue; 4]> = Vec::with_capacity(LAYERS);
+        for names in &self.names {
+            let mut take = |name: &String| outputs.remove(name).expect("the decoder has its cache outputs");
+            let [dk, dv, ek, ev] = &names.present;
+            // Of the draft, only what was confirmed stays in the cache.
+            let (dk, dv) = (keep(take(dk), tokens.len())?, keep(take(dv), tokens.len())?);
+            cache.push([dk, dv, take(ek), take(ev)]);
+        }
+        drop(outputs);
+
+        while tokens.last() != Some(&END) && tokens.len() < most {
+            if !waited.still() {
+                return Ok(None);
+            }
+            let last = [*tokens.last().unwrap_or(&START)];
+            let mut inputs: Vec<(Cow<str>, SessionInputValue)> = vec![
+                ("encoder_attention_mask".into(), TensorRef::from_array_view(([1, samples], &mask[..]))?.into()),
+                ("input_ids".into(), TensorRef::from_array_view(([1, 1], &last[..]))?.into()),
+                ("encoder_hidden_states".into(), (&hidden).into()),
+                ("use_cache_branch".into(), TensorRef::from_array_view(([1], &[true][..]))?.into()),
+            ];
+            for (names, layer) in self.names.iter().zip(&cache) {
+                inputs.extend(names.past.iter().zip(layer).map(|(name, value)| (name.as_str().into(), value.into())));
+            }
+            let mut outputs = self.decoder.run(inputs)?;
+            let (token, log) = likeliest(outputs["logits"].try_extract_tensor::<f32>()?.1);
+            tokens.push(token);
+            log_probability += log;
+            for (names, layer) in self.names.iter().zip(&mut cache) {
+                for side in 0..2 {
+                    layer[side] = outputs.remove(&names.present[side]).expect("the decoder has its cache outputs");
+                }
+            }
+        }
+        let mean = log_probability / tokens.len() as f32;
+        tokens.retain(|token| *token != END);
+        Ok(Some((tokens, mean)))
+    }
+
+    fn text(&self, tokens: &[i64]) -> String {
+        let mut bytes = Vec::new();
+        for token in tokens {
+            let piece = usize::try_from(*token).ok().and_then(|token| self.pieces.get(token)).map_or(&[][..], Vec::as_slice);
+            match piece {
+                // Byte pieces, for what the vocabulary has no piece for.
+                [b'<', b'0', b'x', high, low, b'>'] => {
+                    let digit = |d: u8| (d as char).to_digit(16).map(|d| d as u8);
+                    bytes.extend(digit(*high).zip(digit(*low)).map(|(high, low)| high << 4 | low));
+                }
+                [b'<', .., b'>'] => {}
+                piece => bytes.extend_from_slice(piece),
+            }
+        }
+        String::from_utf8_lossy(&bytes).replace('\u{2581}', " ").trim().to_owned()
+    }
+}
+
+impl Recogniser for Moonshine {
+    fn recognise(&mut self, pcm: &[f32], _hint: &Hint, waited: &Waited) -> Result<Utterance, ModelError> {
+        let mut utterance = Utterance {
+            duration: Duration::from_secs_f64(pcm.len() as f64 / f64::from(Rate::MODEL.hz())),
+            language: Some(Measured::new(Language::ENGLISH, 0.5, NAME)),
+            engine: NAME.to_owned(),
+            ..Utterance::default()
+        };
+        let (mut weight, mut sum) = (0, 0.0);
+        for (start, stretch) in stretches(pcm) {
+            if stretch.len() < SHORTEST {
+                continue;
+            }
+            let Draft { tokens, mean, .. } = self.hear(stretch, waited)?;
+            sum += mean * (tokens.len() + 1) as f32;
+            weight += tokens.len() + 1;
+            let text = self.text(&tokens);
+            if text.is_empty() {
+                continue;
+            }
+            if !utterance.text.is_empty() {
+                utterance.text.push(' ');
+            }
+            utterance.text.push_str(&text);
+            let at = |sample: usize| Duration::from_secs_f64(sample as f64 / f64::from(Rate::MODEL.hz()));
+            utterance.segments.push(Segment {
+                text,
+                start: at(start),
+                end: at(start + stretch.len()),
+                avg_logprob: Some(mean),
+                no_speech: None,
+            });
+        }
+        utterance.confidence = (weight > 0).then(|| audio::Probability::new((sum / weight as f32).exp()));
+        Ok(utterance)
+    }
+}
+
+fn abandoned() -> ModelError {
+    ModelError::new(ErrorKind::Closed, NAME, "nobody waits for this transcript any more")
+}
+
+/// The first `length` positions of a cache tensor [1, heads, time, head].
+fn keep(value: DynValue, length: usize) -> ort::Result<DynValue> {
+    let kept = {
+        let (shape, data) = value.try_extract_tensor::<f32>()?;
+        let time = shape[2] as usize;
+        if time <= length {
+            None
+        } else {
+            let mut kept = Vec::with_capacity(HEADS * length * HEAD);
+            for head in data.chunks_exact(time * HEAD) {
+                kept.extend_from_slice(&head[..length * HEAD]);
+            }
+            Some(kept)
+        }
+    };
+    match kept {
+        None => Ok(value),
+        Some(kept) => Ok(Tensor::from_array(([1, HEADS, length, HEAD], kept))?.into_dyn()),
+    }
+}
+
+/// The likeliest token of one row of logits, and its log probability.
+fn likeliest(logits: &[f32]) -> (i64, f32) {
+    let (mut best, mut highest) = (0, f32::NEG_INFINITY);
+    for (token, logit) in logits.iter().enumerate() {
+        if *logit > highest {
+            (best, highest) = (token, *logit);
+        }
+    }
+    let sum: f32 = logits.iter().map(|logit| (logit - highest).exp()).sum();
+    (best as i64, -sum.ln())
+}
+
+/// FNV-1a over the bits of the samples.
+fn hash(pcm: &[f32]) -> u64 {
+    pcm.iter().fold(0xcbf2_9ce4_8422_2325, |hash, sample| (hash ^ u64::from(sample.to_bits())).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// Cuts long sound at its quietest moments. The cuts depend on the sound before them alone, so a growing utterance keeps them.
+fn stretches(pcm: &[f32]) -> Vec<(usize, &[f32])> {
+    let rate = Rate::MODEL.hz() as f32;
+    let (longest, window) = ((LONGEST_S * rate) as usize, (CUT_WINDOW_S * rate) as usize);
+    // A pause between words is a tenth of a second or more; half of one is looked for every 10 ms.
+    let (hop, pause) = (160, 5);
+    let mut cuts = Vec::new();
+    let mut start = 0;
+    while pcm.len() - start > longest {
+        let from = start + longest - window;
+        let energies: Vec<f32> = pcm[from..start + longest].chunks_exact(hop).map(|c| c.iter().map(|s| s * s).sum()).collect();
+        let energy = |run: &[f32]| run.iter().sum::<f32>();
+        let quietest = energies
+            .windows(pause)
+            .enumerate()
+            .min_by(|a, b| energy(a.1).total_cmp(&energy(b.1)))
+            .map_or(window, |(index, _)| index * hop + hop * pause / 2);
+        cuts.push((start, &pcm[start..from + quietest]));
+        start = from + quietest;
+    }
+    cuts.push((start, &pcm[start..]));
+    cuts
+}
+
+/// Pieces of the vocabulary: each with its length before it, one byte below 128, else two (low seven bits first).
+fn pieces(bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let mut pieces = Vec::new();
+    let mut rest = bytes;
+    while let Some((&first, after)) = rest.split_first() {
+        let (length, after) = if first < 128 {
+            (usize::from(first), after)
+        } else {
+            let (&second, after) = after.split_first()?;
+            (usize::from(second) * 128 + usize::from(first) - 128, after)
+        };
+        pieces.push(after.get(..length)?.to_vec());
+        rest = &after[length..];
+    }
+    (!pieces.is_empty()).then_some(pieces)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_list_is_read_and_a_cut_one_refused() {
+        assert_eq!(pieces(&[1, b'a', 0, 2, b'b', b'c']), Some(vec![b"a".to_vec(), vec![], b"bc".to_vec()]));
+        let mut long = vec![0x80 | 2, 1];
+        long.extend(vec![b'x'; 130]);
+        assert_eq!(pieces(&long), Some(vec![vec![b'x'; 130]]));
+        for bad in [&[3, b'a'][..], &[0x81], &[]] {
+            assert_eq!(pieces(bad), None);
+        }
+    }
+
+    #[test]
+    fn long_sound_is_cut_at_its_quietest_and_nothing_is_lost() {
+        let rate = Rate::MODEL.hz() as usize;
+        let mut pcm = vec![0.5; rate * 45];
+        pcm[rate * 17..rate * 17 + 1_600].fill(0.0);
+        let cut = stretches(&pcm);
+        assert_eq!(cut.len(), 3);
+        assert!((rate * 17..rate * 17 + 1_600).contains(&cut[0].1.len()), "{}", cut[0].1.len());
+        assert_eq!(cut.iter().map(|(_, s)| s.len()).sum::<usize>(), pcm.len());
+        assert_eq!(stretches(&[]).len(), 1);
+    }
+}
