@@ -3,10 +3,18 @@
 //!
 //! Nothing here knows the time, a socket, a file or a task: functions work on slices that the caller gives.
 
+mod activity;
+pub mod codec;
 mod frame;
+mod framer;
 mod probability;
 mod rate;
+mod resample;
 
+pub use activity::{Activity, ActivityEvent, ActivityRules};
+pub use codec::{Codec, CodecDecoder, CodecEncoder, CodecError};
 pub use frame::Frame;
+pub use framer::Framer;
 pub use probability::Probability;
 pub use rate::{Rate, Samples};
+pub use resample::{Resampler, resample};
