@@ -4,10 +4,13 @@
 //! always there; each engine is a cargo feature, so that what stands to the right builds and tests without any.
 
 mod completion;
+#[cfg(feature = "fetch")]
+mod convert;
 mod error;
 mod language;
 mod prompt;
 mod signals;
+mod stt;
 mod utterance;
 mod voice;
 mod weights;
@@ -21,10 +24,15 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
 pub use completion::{Completion, Delta, Finish, Usage};
+#[cfg(feature = "fetch")]
+pub use convert::ConvertError;
 pub use error::{ErrorKind, ModelError};
 pub use language::Language;
 pub use prompt::{Message, Part, Prompt, Role, Sampling, Tool, ToolCall};
 pub use signals::{Emotion, EmotionLabel, Measured, SignalKind, SignalSet, Signals};
+pub use stt::Recogniser;
+#[cfg(feature = "whisper")]
+pub use stt::whisper::Whisper;
 pub use utterance::{Partial, Segment, Utterance, Word};
 pub use voice::{Spoken, Voice};
 pub use weights::Weights;

@@ -31,7 +31,12 @@ pub struct Waited<'a> {
     closed: &'a dyn Fn() -> bool,
 }
 
-impl Waited<'_> {
+impl<'a> Waited<'a> {
+    /// Waited for until `closed` says otherwise: for running an engine on a thread of one's own.
+    pub fn by(closed: &'a dyn Fn() -> bool) -> Waited<'a> {
+        Waited { closed }
+    }
+
     /// Whether to go on; ask at each step of a long computation.
     pub fn still(&self) -> bool {
         !(self.closed)()
