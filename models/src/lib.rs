@@ -7,7 +7,11 @@ mod completion;
 #[cfg(feature = "fetch")]
 mod convert;
 mod error;
+#[cfg(feature = "fetch")]
+mod fetch;
 mod language;
+#[cfg(feature = "fetch")]
+mod manifest;
 mod prompt;
 mod signals;
 mod stt;
@@ -27,7 +31,11 @@ pub use completion::{Completion, Delta, Finish, Usage};
 #[cfg(feature = "fetch")]
 pub use convert::ConvertError;
 pub use error::{ErrorKind, ModelError};
+#[cfg(feature = "fetch")]
+pub use fetch::{FetchError, Indexes, Installed, Progress, Pulled, Store};
 pub use language::Language;
+#[cfg(feature = "fetch")]
+pub use manifest::{Conversion, FileEntry, Manifest, ManifestError, ModelEntry, Package, Source, SourceKind, Take};
 pub use prompt::{Message, Part, Prompt, Role, Sampling, Tool, ToolCall};
 pub use signals::{Emotion, EmotionLabel, Measured, SignalKind, SignalSet, Signals};
 pub use stt::Recogniser;
