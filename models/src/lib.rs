@@ -4,10 +4,16 @@
 //! always there; each engine is a cargo feature, so that what stands to the right builds and tests without any.
 
 mod completion;
+#[cfg(feature = "fetch")]
+mod convert;
 #[cfg(feature = "gtcrn")]
 pub mod denoise;
 mod error;
+#[cfg(feature = "fetch")]
+mod fetch;
 mod language;
+#[cfg(feature = "fetch")]
+mod manifest;
 mod prompt;
 mod signals;
 pub mod stt;
@@ -28,8 +34,14 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
 pub use completion::{Completion, Delta, Finish, Usage};
+#[cfg(feature = "fetch")]
+pub use convert::ConvertError;
 pub use error::{ErrorKind, ModelError};
+#[cfg(feature = "fetch")]
+pub use fetch::{FetchError, Indexes, Installed, Progress, Pulled, Store};
 pub use language::Language;
+#[cfg(feature = "fetch")]
+pub use manifest::{Conversion, FileEntry, Manifest, ManifestError, ModelEntry, Package, Source, SourceKind, Take};
 pub use prompt::{Message, Part, Prompt, Role, Sampling, Tool, ToolCall};
 pub use signals::{Emotion, EmotionLabel, Measured, SignalKind, SignalSet, Signals};
 pub use utterance::{Partial, Segment, Utterance, Word};

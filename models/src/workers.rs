@@ -31,10 +31,10 @@ pub struct Waited<'a> {
     closed: &'a dyn Fn() -> bool,
 }
 
-impl Waited<'_> {
-    /// Runs `work` for a caller who waits to the end.
-    pub fn always<R>(work: impl FnOnce(&Waited) -> R) -> R {
-        work(&Waited { closed: &|| false })
+impl<'a> Waited<'a> {
+    /// Waited for until `closed` says otherwise: for running an engine on a thread of one's own.
+    pub fn by(closed: &'a dyn Fn() -> bool) -> Waited<'a> {
+        Waited { closed }
     }
 
     /// Whether to go on; ask at each step of a long computation.

@@ -106,7 +106,7 @@ mod tests {
         for (hint, confidence, (language, sure), expected) in cases {
             let mut auto = Auto::new(Fast(confidence), Arc::new(Mutex::new(Wide(language, sure))));
             let hint = Hint { language: hint.and_then(Language::new), ..Hint::default() };
-            let heard = Waited::always(|waited| auto.recognise(&[0.0; 16], &hint, waited)).expect("it hears");
+            let heard = auto.recognise(&[0.0; 16], &hint, &Waited::by(&|| false)).expect("it hears");
             assert_eq!(heard.text, expected, "{hint:?} {confidence} {language} {sure}");
         }
     }
