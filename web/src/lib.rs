@@ -1,1 +1,3 @@
-//! web
+//! The callers' wire formats and the transports that carry them.
+
+pub mod call;

@@ -1,0 +1,499 @@
+//! One realtime call as a session sees it, whatever wire it came over: what the client wants, what the session tells.
+//!
+//! A transport turns its socket into a [`Call`] and its wire format into these types; the session never sees JSON.
+
+use bytes::Bytes;
+use models::{Signals, Tool, Voice};
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use audio::codec::Codec;
+use router::{Attempt, Decision};
+
+/// The two ends that a transport gives to a session.
+pub struct Call {
+    /// Name of the call, for logs.
+    pub id: String,
+    /// The configuration that the client starts with.
+    pub config: SessionConfig,
+    /// What the client asks for. The session ends when it closes.
+    pub commands: mpsc::Receiver<Request>,
+    /// What the client is told.
+    pub events: mpsc::Sender<Event>,
+}
+
+/// A command, and the id that an error about it must carry.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// The client's own id of its event.
+    pub event_id: Option<String>,
+    /// What it wants.
+    pub command: Command,
+}
+
+/// What a client may ask of a session.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// The session goes by this configuration from now on.
+    Update(Box<SessionConfig>),
+    /// More of the caller's sound, in the configured input codec.
+    Append(Bytes),
+    /// The caller's turn ends here.
+    Commit,
+    /// Forget the sound that was not committed.
+    Clear,
+    /// Add an item to the conversation.
+    Create {
+        /// The item to add it after; `None`: at the end; `root`: at the front.
+        after: Option<String>,
+        /// The item.
+        item: Item,
+    },
+    /// Send an item back.
+    Retrieve(ItemId),
+    /// Forget an item.
+    Delete(ItemId),
+    /// The caller heard no more than this of a spoken item.
+    Truncate {
+        /// The item.
+        item: ItemId,
+        /// Its part.
+        content_index: usize,
+        /// What was heard, ms.
+        audio_end_ms: u64,
+    },
+    /// Answer now.
+    Respond(Box<ResponseConfig>),
+    /// Stop the answer in progress, or the one named.
+    Cancel(Option<String>),
+}
+
+/// Name of an item of the conversation.
+pub type ItemId = String;
+
+/// How a session behaves.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SessionConfig {
+    /// The model or router that answers, as the client wrote it.
+    pub model: String,
+    /// Standing instructions.
+    pub instructions: String,
+    /// Whether answers are spoken, or only written.
+    pub spoken: bool,
+    /// What the caller's sound is encoded in.
+    pub input: Codec,
+    /// Language of the caller, where given.
+    pub language: Option<models::Language>,
+    /// Words to expect.
+    pub vocabulary: Option<String>,
+    /// Whether the client reads the transcripts.
+    pub transcripts: bool,
+    /// Whether the caller's sound is cleaned before anything listens.
+    pub noise_reduction: bool,
+    /// How turns end.
+    pub turns: TurnDetection,
+    /// What answers are encoded in.
+    pub output: Codec,
+    /// Who speaks; `None`: the server's default.
+    pub voice: Option<Voice>,
+    /// Functions that the model may call.
+    pub tools: Vec<Tool>,
+    /// Which it must call, in OpenAI's chat shape.
+    pub tool_choice: Option<Value>,
+    /// Most tokens of an answer.
+    pub max_tokens: Option<u32>,
+    /// 0 to 2.
+    pub temperature: Option<f32>,
+    /// Who the caller is, for sticky variants.
+    pub user: Option<String>,
+    /// Facts for rules.
+    pub metadata: serde_json::Map<String, Value>,
+}
+
+/// How the end of the caller's turn is found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum TurnDetection {
+    /// The client commits.
+    Manual,
+    /// A fixed silence ends the turn.
+    Silence {
+        /// From here on a window of sound is speech, 0 to 1.
+        threshold: f32,
+        /// Sound before the onset that is kept, ms.
+        padding_ms: u64,
+        /// Silence that ends the turn, ms.
+        silence_ms: u64,
+        /// What follows.
+        then: AfterTurn,
+    },
+    /// Sound and words tell whether a pause is the end.
+    Semantic {
+        /// How soon an unclear pause is taken for the end.
+        eagerness: Eagerness,
+        /// What follows.
+        then: AfterTurn,
+    },
+}
+
+/// What follows the caller's turn, and their speaking into an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AfterTurn {
+    /// Answer by itself.
+    pub respond: bool,
+    /// Stop an answer when the caller speaks.
+    pub interrupt: bool,
+}
+
+/// How soon an unclear pause is taken for the end of a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Eagerness {
+    /// Let the caller think.
+    Low,
+    /// In between.
+    Medium,
+    /// Answer quickly.
+    High,
+}
+
+/// What one answer does differently from the session.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ResponseConfig {
+    /// Other instructions.
+    pub instructions: Option<String>,
+    /// Spoken or only written.
+    pub spoken: Option<bool>,
+    /// Other functions.
+    pub tools: Option<Vec<Tool>>,
+    /// Another choice of function.
+    pub tool_choice: Option<Value>,
+    /// Another limit.
+    pub max_tokens: Option<u32>,
+    /// Another voice.
+    pub voice: Option<Voice>,
+    /// Beside the conversation: neither reads it nor adds to it.
+    pub aside: bool,
+    /// What is asked instead of the conversation.
+    pub input: Option<Vec<InputItem>>,
+    /// The client's own notes, sent back with the answer.
+    pub metadata: Option<Value>,
+}
+
+/// An item of a question beside the conversation.
+#[derive(Clone, Debug, PartialEq)]
+pub enum InputItem {
+    /// An item that the conversation has.
+    Reference(ItemId),
+    /// A new one.
+    Item(Item),
+}
+
+/// An item of the conversation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Item {
+    /// Its name; empty: the session makes one.
+    pub id: ItemId,
+    /// What it is.
+    pub content: ItemContent,
+    /// Whether it is whole.
+    pub status: Status,
+}
+
+/// What an item is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ItemContent {
+    /// A message of the client's: instructions, words of the caller, or of the assistant in an earlier conversation.
+    Message {
+        /// Who it is from.
+        role: models::Role,
+        /// Its parts.
+        parts: Vec<Content>,
+    },
+    /// The model calls a function.
+    FunctionCall {
+        /// What the output refers to.
+        call_id: String,
+        /// The function.
+        name: String,
+        /// JSON text.
+        arguments: String,
+    },
+    /// What a function returned.
+    FunctionCallOutput {
+        /// The call.
+        call_id: String,
+        /// Its result.
+        output: String,
+    },
+}
+
+/// A part of a message.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Content {
+    /// Words.
+    Text(String),
+    /// Sound with its transcript; given by the client: PCM16 at 24 kHz still to be heard.
+    Audio {
+        /// What is said in it, once known.
+        transcript: Option<String>,
+        /// Bytes of the client's that nobody has heard yet.
+        pcm: Option<Bytes>,
+    },
+    /// A picture, passed on to models that see.
+    Image(String),
+}
+
+/// How far an item or an answer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// On its way.
+    InProgress,
+    /// Whole.
+    Completed,
+    /// Cut short.
+    Incomplete,
+    /// Stopped by the client or the caller's voice.
+    Cancelled,
+    /// Something broke.
+    Failed,
+}
+
+/// Why an answer ended otherwise than whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It is whole.
+    Whole,
+    /// The caller spoke.
+    Interrupted,
+    /// The client asked.
+    ClientCancelled,
+    /// The limit of tokens.
+    MaxTokens,
+    /// The provider withheld the rest.
+    ContentFilter,
+    /// An error, in words.
+    Failed(String),
+}
+
+/// An answer, as the client is told of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Response {
+    /// Its name.
+    pub id: String,
+    /// How it ended; `None` while it has not.
+    pub ending: Option<Ending>,
+    /// Its items.
+    pub output: Vec<Item>,
+    /// Whether it is spoken.
+    pub spoken: bool,
+    /// Whether it stands in the conversation.
+    pub aside: bool,
+    /// Who speaks.
+    pub voice: String,
+    /// Tokens.
+    pub usage: Option<models::Usage>,
+    /// The client's notes.
+    pub metadata: Option<Value>,
+    /// Who answered, and what was tried.
+    pub routed: Option<Routed>,
+}
+
+/// Who answers a turn, and why.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Routed {
+    /// The choice.
+    pub decision: Decision,
+    /// What was tried.
+    pub attempts: Vec<Attempt>,
+}
+
+/// Where in an answer something stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The answer.
+    pub response: String,
+    /// Its item.
+    pub item: ItemId,
+    /// The item's index in the answer.
+    pub output_index: usize,
+}
+
+/// What a session tells its client.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// The new configuration is in force.
+    Updated,
+    /// The caller began to speak.
+    SpeechStarted {
+        /// Position in the caller's sound, ms.
+        at_ms: u64,
+        /// The item that it will be.
+        item: ItemId,
+    },
+    /// The caller's turn is over.
+    SpeechStopped {
+        /// Position in the caller's sound, ms.
+        at_ms: u64,
+        /// The item.
+        item: ItemId,
+    },
+    /// The caller's sound is now an item.
+    Committed {
+        /// The item before it.
+        after: Option<ItemId>,
+        /// The item.
+        item: ItemId,
+    },
+    /// The sound was forgotten.
+    Cleared,
+    /// An item is in the conversation, perhaps still growing.
+    ItemAdded {
+        /// The item before it.
+        after: Option<ItemId>,
+        /// The item.
+        item: Item,
+    },
+    /// An item is whole.
+    ItemDone {
+        /// The item before it.
+        after: Option<ItemId>,
+        /// The item.
+        item: Item,
+    },
+    /// The item that was asked for.
+    ItemRetrieved(Item),
+    /// An item is forgotten.
+    ItemDeleted(ItemId),
+    /// An item was cut to what was heard.
+    ItemTruncated {
+        /// The item.
+        item: ItemId,
+        /// Its part.
+        content_index: usize,
+        /// What was heard, ms.
+        audio_end_ms: u64,
+    },
+    /// More of the caller's words.
+    TranscriptDelta {
+        /// The item.
+        item: ItemId,
+        /// What is new.
+        delta: String,
+    },
+    /// The caller's words.
+    TranscriptDone {
+        /// The item.
+        item: ItemId,
+        /// All of them.
+        text: String,
+        /// Language, where known.
+        language: Option<String>,
+        /// Length of the sound, seconds.
+        seconds: f64,
+    },
+    /// The caller's words could not be heard.
+    TranscriptFailed {
+        /// The item.
+        item: ItemId,
+        /// Why.
+        message: String,
+    },
+    /// How the caller said it.
+    Signals {
+        /// The item.
+        item: ItemId,
+        /// What was measured.
+        signals: Box<Signals>,
+    },
+    /// Who answers.
+    Routed {
+        /// The answer.
+        response: String,
+        /// The choice.
+        decision: Decision,
+    },
+    /// An answer begins.
+    ResponseCreated(Box<Response>),
+    /// An item of an answer begins.
+    OutputItemAdded {
+        /// Where.
+        place: Place,
+        /// The item.
+        item: Item,
+    },
+    /// A part of an item begins: spoken or written.
+    PartAdded {
+        /// Where.
+        place: Place,
+        /// Whether it is spoken.
+        spoken: bool,
+    },
+    /// Sound of the answer, in the output codec.
+    AudioDelta {
+        /// Where.
+        place: Place,
+        /// The bytes.
+        audio: Bytes,
+    },
+    /// Words of the answer: the transcript of the sound, or the text.
+    TextDelta {
+        /// Where.
+        place: Place,
+        /// Whether it is spoken.
+        spoken: bool,
+        /// What is new.
+        delta: String,
+    },
+    /// A piece of a function call of the answer.
+    CallDelta {
+        /// Where.
+        place: Place,
+        /// The call.
+        call_id: String,
+        /// What is new of its arguments.
+        delta: String,
+    },
+    /// A part is whole.
+    PartDone {
+        /// Where.
+        place: Place,
+        /// Whether it is spoken.
+        spoken: bool,
+        /// All its words.
+        text: String,
+    },
+    /// A function call is whole.
+    CallDone {
+        /// Where.
+        place: Place,
+        /// The call.
+        call_id: String,
+        /// The function.
+        name: String,
+        /// Its arguments.
+        arguments: String,
+    },
+    /// An item of an answer is whole.
+    OutputItemDone {
+        /// Where.
+        place: Place,
+        /// The item.
+        item: Item,
+    },
+    /// An answer ended.
+    ResponseDone(Box<Response>),
+    /// Something the client asked for could not be done; the session goes on.
+    Error(CallError),
+}
+
+/// An error about one command, or about the session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallError {
+    /// Short name for programs.
+    pub code: &'static str,
+    /// For a person: what is wrong and what is allowed.
+    pub message: String,
+    /// The field it is about.
+    pub param: Option<String>,
+    /// The client's event.
+    pub event_id: Option<String>,
+}
