@@ -1,0 +1,479 @@
+//! Whose turn it is: the decisions of one call, without sound, models, sockets or a clock of its own.
+//!
+//! `now` is the position in the caller's sound, so a call decides the same however fast its sound arrives. Two small state machines meet
+//! here: what the caller does (silent, speaking, pausing) and what we do (nothing, thinking, speaking, holding our breath).
+//!
+//! A pause is asked about as soon as it may be one, and again as it grows; the surer the answer that the turn is over, the less silence
+//! it takes. A caller who speaks into our answer silences it at once; only if they go on, or say more than "mm-hm", is it given up.
+
+use std::num::NonZeroU32;
+
+use audio::{ActivityEvent, Probability, Rate, Samples};
+
+/// Number of an answer within its call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ReplyId(pub NonZeroU32);
+
+/// How a call decides.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rules {
+    /// How turns end.
+    pub ends: Ends,
+    /// Whether the end of a turn is answered without being asked.
+    pub respond: bool,
+    /// Whether the caller's voice stops an answer.
+    pub interrupt: bool,
+}
+
+/// How the end of a turn is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ends {
+    /// The client says so.
+    Manual,
+    /// After this much silence.
+    Silence(Samples),
+    /// By sound and words, between these two silences: where surely over, and where surely not.
+    Judged {
+        /// Silence that a certain end takes.
+        sure: Samples,
+        /// Silence that ends any turn.
+        unsure: Samples,
+    },
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// The detector decided about the caller's voice.
+    Voice(ActivityEvent),
+    /// A window of sound passed.
+    Window,
+    /// The pause asked about was judged: how likely the turn is over, and the words so far.
+    Judged {
+        /// By the sound.
+        over: Probability,
+        /// What was heard, where known.
+        words: Option<String>,
+    },
+    /// The client ends the turn.
+    Commit,
+    /// An answer begins, by whatever cause.
+    ReplyBegan(ReplyId),
+    /// Its first sound left.
+    ReplySpeaks(ReplyId),
+    /// It ended, by itself or not.
+    ReplyEnded(ReplyId),
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Output {
+    /// Start to transcribe, from here on.
+    Hear {
+        /// Position in the caller's sound.
+        from: Samples,
+    },
+    /// Tell the client that the caller speaks.
+    Announce {
+        /// The onset.
+        at: Samples,
+    },
+    /// Ask for the words so far, and whether the turn is over.
+    Ask,
+    /// Speech went on: what was asked is void.
+    GoOn,
+    /// The caller's turn is over.
+    EndTurn {
+        /// Where the speech ended.
+        at: Samples,
+        /// Whether to answer.
+        respond: bool,
+    },
+    /// It was no speech worth a turn: forget it.
+    Forget,
+    /// Let no sound of this answer out for now.
+    Hold(ReplyId),
+    /// Let it go on.
+    Release(ReplyId),
+    /// Give it up: the caller has the word.
+    Interrupt(ReplyId),
+}
+
+/// Silence before a pause is first asked about: shorter ones lie between any two words.
+const FIRST_ASK: Samples = Rate::MODEL.samples_in_ms(96);
+/// A pause is asked about again when it has grown by this.
+const ASK_AGAIN: Samples = Rate::MODEL.samples_in_ms(256);
+/// Nobody asks a fourth time: the sound before the pause is leaving the model's sight.
+const MOST_ASKS: u32 = 4;
+/// Speech this long into our answer is meant.
+const MEANT: Samples = Rate::MODEL.samples_in_ms(250);
+/// Silence after which a shorter sound was none of our business.
+const FALSE_ALARM: Samples = Rate::MODEL.samples_in_ms(200);
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Caller {
+    Silent,
+    Speaking { onset: Samples, announced: bool },
+    Pausing { onset: Samples, announced: bool, since: Samples, asked: u32, next_ask: Samples, needed: Option<Samples> },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Reply {
+    None,
+    Thinking(ReplyId),
+    Speaking(ReplyId),
+    /// Silenced until it is clear whether the caller means it.
+    Held(ReplyId),
+}
+
+/// The state of a call.
+#[derive(Debug)]
+pub struct Conversation {
+    rules: Rules,
+    caller: Caller,
+    reply: Reply,
+    /// A turn ended while an answer that may not be interrupted was in progress.
+    owed: Option<Samples>,
+}
+
+impl Conversation {
+    /// A call in which nobody has spoken.
+    pub fn new(rules: Rules) -> Conversation {
+        Conversation { rules, caller: Caller::Silent, reply: Reply::None, owed: None }
+    }
+
+    /// Other rules from now on.
+    pub fn follow(&mut self, rules: Rules) {
+        self.rules = rules;
+    }
+
+    /// The answer in progress.
+    pub fn reply(&self) -> Option<ReplyId> {
+        match self.reply {
+            Reply::None => None,
+            Reply::Thinking(id) | Reply::Speaking(id) | Reply::Held(id) => Some(id),
+        }
+    }
+
+    /// Takes what happened and says what is to be done, in order.
+    #[must_use]
+    pub fn handle(&mut self, now: Samples, input: Input) -> Vec<Output> {
+        match input {
+            Input::Voice(event) => self.voice(event),
+            Input::Window => self.window(now),
+            Input::Judged { over, words } => self.judged(now, over, words.as_deref()),
+            Input::Commit => self.commit(now),
+            Input::ReplyBegan(id) => {
+                self.reply = Reply::Thinking(id);
+                self.owed = None;
+                Vec::new()
+            }
+            Input::ReplySpeaks(id) => {
+                if self.reply == Reply::Thinking(id) {
+                    self.reply = Reply::Speaking(id);
+                }
+                Vec::new()
+            }
+            Input::ReplyEnded(id) => {
+                if self.reply() != Some(id) {
+                    return Vec::new();
+                }
+                self.reply = Reply::None;
+                self.owed.take().map(|at| Output::EndTurn { at, respond: true }).into_iter().collect()
+            }
+        }
+    }
+
+    fn voice(&mut self, event: ActivityEvent) -> Vec<Output> {
+        match (event, self.caller) {
+            (ActivityEvent::Started { at, from }, _) => {
+                let mut outputs = vec![Output::Hear { from }];
+                let held = match self.reply {
+                    Reply::Thinking(id) | Reply::Speaking(id) if self.rules.interrupt => {
+                        self.reply = Reply::Held(id);
+                        outputs.push(Output::Hold(id));
+                        true
+                    }
+                    Reply::Held(_) => true,
+                    Reply::None | Reply::Thinking(_) | Reply::Speaking(_) => false,
+                };
+                if !held {
+                    outputs.push(Output::Announce { at });
+                }
+                self.caller = Caller::Speaking { onset: at, announced: !held };
+                outputs
+            }
+            (ActivityEvent::Paused { at }, Caller::Speaking { onset, announced }) => {
+                self.caller = Caller::Pausing { onset, announced, since: at, asked: 0, next_ask: FIRST_ASK, needed: None };
+                Vec::new()
+            }
+            (ActivityEvent::Resumed { .. }, Caller::Pausing { onset, announced, asked, .. }) => {
+                self.caller = Caller::Speaking { onset, announced };
+                if asked > 0 { vec![Output::GoOn] } else { Vec::new() }
+            }
+            // The detector's own end comes only where no rule of ours was quicker.
+            (ActivityEvent::Ended { at }, Caller::Pausing { .. } | Caller::Speaking { .. }) => self.end_turn(at),
+            (ActivityEvent::Paused { .. } | ActivityEvent::Resumed { .. } | ActivityEvent::Ended { .. }, _) => Vec::new(),
+        }
+    }
+
+    fn window(&mut self, now: Samples) -> Vec<Output> {
+        match &mut self.caller {
+            Caller::Silent => Vec::new(),
+            Caller::Speaking { onset, announced } => {
+                if !*announced && now.saturating_sub(*onset) >= MEANT {
+                    *announced = true;
+                    let at = *onset;
+                    return self.give_way(at);
+                }
+                Vec::new()
+            }
+            Caller::Pausing { onset, announced, since, asked, next_ask, needed } => {
+                let silence = now.saturating_sub(*since);
+                if !*announced && since.saturating_sub(*onset) < MEANT && silence >= FALSE_ALARM {
+                    return self.forget();
+                }
+                match self.rules.ends {
+                    Ends::Manual => Vec::new(),
+                    Ends::Silence(end) if silence >= end => {
+                        let at = *since;
+                        self.end_turn(at)
+                    }
+                    Ends::Judged { unsure, .. } if silence >= needed.unwrap_or(unsure) => {
+                        let at = *since;
+                        self.end_turn(at)
+                    }
+                    Ends::Judged { .. } if silence >= *next_ask && *asked < MOST_ASKS => {
+                        *asked += 1;
+                        *next_ask = silence + ASK_AGAIN;
+                        vec![Output::Ask]
+                    }
+                    // The words are wanted the moment the silence is long enough.
+                    Ends::Silence(_) if silence >= FIRST_ASK && *asked == 0 => {
+                        *asked = 1;
+                        vec![Output::Ask]
+                    }
+                    Ends::Silence(_) | Ends::Judged { .. } => Vec::new(),
+                }
+            }
+        }
+    }
+
+    fn judged(&mut self, now: Samples, over: Probability, words: Option<&str>) -> Vec<Output> {
+        let Caller::Pausing { announced, since, needed, asked, .. } = &mut self.caller else { return Vec::new() };
+        if *asked == 0 {
+            return Vec::new();
+        }
+        if !*announced && words.is_some_and(is_backchannel) {
+            return self.forget();
+        }
+        let Ends::Judged { sure, unsure } = self.rules.ends else { return Vec::new() };
+        let over = words.map_or(over, |words| weigh(over, words)).get();
+        // Half sure already halves the wait twice: most of the wait is for the clearly unfinished.
+        let doubt = (1.0 - over) * (1.0 - over);
+        let wait = Samples(sure.0 + ((unsure.0.saturating_sub(sure.0)) as f32 * doubt) as u64);
+        *needed = Some(wait);
+        let at = *since;
+        if now.saturating_sub(at) >= wait { self.end_turn(at) } else { Vec::new() }
+    }
+
+    fn commit(&mut self, now: Samples) -> Vec<Output> {
+        self.caller = Caller::Silent;
+        vec![Output::EndTurn { at: now, respond: false }]
+    }
+
+    /// The caller means it: the answer is given up.
+    fn give_way(&mut self, onset: Samples) -> Vec<Output> {
+        let mut outputs = vec![Output::Announce { at: onset }];
+        if let Reply::Held(id) = self.reply {
+            self.reply = Reply::None;
+            outputs.push(Output::Interrupt(id));
+        }
+        outputs
+    }
+
+    fn forget(&mut self) -> Vec<Output> {
+        self.caller = Caller::Silent;
+        let mut outputs = vec![Output::Forget];
+        if let Reply::Held(id) = self.reply {
+            self.reply = Reply::Speaking(id);
+            outputs.push(Output::Release(id));
+        }
+        outputs
+    }
+
+    fn end_turn(&mut self, at: Samples) -> Vec<Output> {
+        let mut outputs = match self.caller {
+            Caller::Speaking { onset, announced: false } | Caller::Pausing { onset, announced: false, .. } => self.give_way(onset),
+            Caller::Silent | Caller::Speaking { .. } | Caller::Pausing { .. } => Vec::new(),
+        };
+        self.caller = Caller::Silent;
+        let busy = self.reply != Reply::None;
+        if self.rules.respond && busy {
+            self.owed = Some(at);
+        }
+        outputs.push(Output::EndTurn { at, respond: self.rules.respond && !busy });
+        outputs
+    }
+}
+
+/// Words say what the voice does not: who stops at "and" or "um" has not finished.
+fn weigh(over: Probability, words: &str) -> Probability {
+    const UNFINISHED: &[&str] = &[
+        "a", "an", "and", "as", "at", "because", "but", "by", "er", "erm", "for", "from", "hm", "hmm", "i'm", "if", "in", "into", "is",
+        "like", "my", "of", "on", "or", "our", "so", "than", "that", "the", "their", "then", "this", "to", "uh", "uhm", "um", "was",
+        "were", "when", "which", "while", "who", "whose", "with", "your",
+    ];
+    let trimmed = words.trim_end();
+    let last = trimmed.rsplit(char::is_whitespace).next().unwrap_or_default();
+    let bare = last.trim_matches(|c: char| !c.is_alphanumeric() && c != '\'').to_lowercase();
+    let factor = if UNFINISHED.contains(&bare.as_str()) || trimmed.ends_with([',', '-', '\u{2014}', '\u{2026}']) || trimmed.ends_with("...") {
+        0.3
+    } else if trimmed.ends_with('?') {
+        return Probability::new(1.0 - (1.0 - over.get()) * 0.7);
+    } else {
+        1.0
+    };
+    Probability::new(over.get() * factor)
+}
+
+/// Sounds of listening, not of taking the word.
+fn is_backchannel(words: &str) -> bool {
+    const LISTENING: &[&str] = &["ah", "aha", "hm", "hmm", "mhm", "mm", "mmhm", "mmm", "oh", "okay", "ok", "right", "sure", "uhhuh", "yeah", "yep", "yes"];
+    let letters = |word: &str| word.chars().filter(|c| c.is_alphabetic()).collect::<String>().to_lowercase();
+    let words: Vec<String> = words.split_whitespace().map(letters).filter(|word| !word.is_empty()).collect();
+    words.len() <= 2 && words.iter().all(|word| LISTENING.contains(&word.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Plays a script of `ms event` lines through a call with semantic turns and compares what it asks for, in ms.
+    fn check(rules: Rules, script: &str, expected: &str) {
+        let ms = |samples: Samples| samples.ms(Rate::MODEL);
+        let at = |ms: u64| Rate::MODEL.samples_in_ms(ms);
+        let id = |n: u32| ReplyId(NonZeroU32::new(n).expect("replies count from 1"));
+        let mut conversation = Conversation::new(rules);
+        let mut said = Vec::new();
+        for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let mut words = line.splitn(3, ' ');
+            let now = at(words.next().and_then(|w| w.parse().ok()).expect("a time"));
+            let (what, rest) = (words.next().expect("an event"), words.next().unwrap_or_default());
+            let number = || rest.parse().expect("a number");
+            let input = match what {
+                "start" => Input::Voice(ActivityEvent::Started { at: now, from: now }),
+                "pause" => Input::Voice(ActivityEvent::Paused { at: now }),
+                "resume" => Input::Voice(ActivityEvent::Resumed { at: now }),
+                "end" => Input::Voice(ActivityEvent::Ended { at: now }),
+                "window" => Input::Window,
+                "judged" => {
+                    let (over, words) = rest.split_once(' ').unwrap_or((rest, ""));
+                    let words = (!words.is_empty()).then(|| words.to_owned());
+                    Input::Judged { over: Probability::new(over.parse().expect("a probability")), words }
+                }
+                "commit" => Input::Commit,
+                "reply" => Input::ReplyBegan(id(number())),
+                "speaks" => Input::ReplySpeaks(id(number())),
+                "ended" => Input::ReplyEnded(id(number())),
+                other => panic!("no such event: {other}"),
+            };
+            for output in conversation.handle(now, input) {
+                said.push(match output {
+                    Output::Hear { from } => format!("{} hear", ms(from)),
+                    Output::Announce { at } => format!("{} announce {}", ms(now), ms(at)),
+                    Output::Ask => format!("{} ask", ms(now)),
+                    Output::GoOn => format!("{} go on", ms(now)),
+                    Output::EndTurn { at, respond } => format!("{} end {} {}", ms(now), ms(at), if respond { "respond" } else { "wait" }),
+                    Output::Forget => format!("{} forget", ms(now)),
+                    Output::Hold(id) => format!("{} hold {}", ms(now), id.0),
+                    Output::Release(id) => format!("{} release {}", ms(now), id.0),
+                    Output::Interrupt(id) => format!("{} interrupt {}", ms(now), id.0),
+                });
+            }
+        }
+        let expected: Vec<&str> = expected.split(',').map(str::trim).filter(|e| !e.is_empty()).collect();
+        assert_eq!(said, expected, "{script}");
+    }
+
+    const fn rules(ends: Ends) -> Rules {
+        Rules { ends, respond: true, interrupt: true }
+    }
+
+    const SEMANTIC: Rules = rules(Ends::Judged { sure: Rate::MODEL.samples_in_ms(160), unsure: Rate::MODEL.samples_in_ms(1_600) });
+    const SILENCE: Rules = rules(Ends::Silence(Rate::MODEL.samples_in_ms(500)));
+
+    #[test]
+    fn a_sure_end_takes_little_silence_and_an_unsure_one_much() {
+        let pause = "0 start\n1000 pause\n1064 window\n1096 window\n";
+        check(SEMANTIC, &format!("{pause}1170 judged 0.99"), "0 hear, 0 announce 0, 1096 ask, 1170 end 1000 respond");
+        check(SEMANTIC, &format!("{pause}1130 judged 0.99\n1152 window\n1168 window"), "0 hear, 0 announce 0, 1096 ask, 1168 end 1000 respond");
+        check(SEMANTIC, &format!("{pause}1170 judged 0.1\n1300 window\n1400 window\n2000 window"), "0 hear, 0 announce 0, 1096 ask, 1400 ask, 2000 ask");
+        check(SEMANTIC, &format!("{pause}2600 window"), "0 hear, 0 announce 0, 1096 ask, 2600 end 1000 respond");
+    }
+
+    #[test]
+    fn unfinished_words_hold_the_turn_open() {
+        let pause = "0 start\n1000 pause\n1096 window\n";
+        check(SEMANTIC, &format!("{pause}1200 judged 0.95 I would like to go to the\n1300 window"), "0 hear, 0 announce 0, 1096 ask");
+        check(SEMANTIC, &format!("{pause}1200 judged 0.95 I would like to go home."), "0 hear, 0 announce 0, 1096 ask, 1200 end 1000 respond");
+    }
+
+    #[test]
+    fn speech_that_goes_on_voids_the_question() {
+        check(
+            SEMANTIC,
+            "0 start\n1000 pause\n1096 window\n1150 resume\n1170 judged 0.99\n2000 pause\n2096 window",
+            "0 hear, 0 announce 0, 1096 ask, 1150 go on, 2096 ask",
+        );
+    }
+
+    #[test]
+    fn a_fixed_silence_ends_the_turn_and_the_words_are_asked_for_early() {
+        check(SILENCE, "0 start\n1000 pause\n1100 window\n1480 window\n1504 window", "0 hear, 0 announce 0, 1100 ask, 1504 end 1000 respond");
+    }
+
+    #[test]
+    fn a_caller_who_goes_on_speaking_interrupts() {
+        check(
+            SEMANTIC,
+            "0 reply 1\n100 speaks 1\n1000 start\n1100 window\n1256 window",
+            "1000 hear, 1000 hold 1, 1256 announce 1000, 1256 interrupt 1",
+        );
+    }
+
+    #[test]
+    fn a_cough_or_a_sound_of_listening_only_holds_the_answer() {
+        check(
+            SEMANTIC,
+            "0 reply 1\n100 speaks 1\n1000 start\n1100 pause\n1200 window\n1310 window\n1400 ended 1",
+            "1000 hear, 1000 hold 1, 1200 ask, 1310 forget, 1310 release 1",
+        );
+        check(
+            SEMANTIC,
+            "0 reply 1\n100 speaks 1\n1000 start\n1200 pause\n1300 window\n1340 judged 0.9 Mm-hmm.",
+            "1000 hear, 1000 hold 1, 1300 ask, 1340 forget, 1340 release 1",
+        );
+    }
+
+    #[test]
+    fn an_answer_that_may_not_be_interrupted_is_finished_first() {
+        let rules = Rules { interrupt: false, ..SEMANTIC };
+        check(
+            rules,
+            "0 reply 1\n100 speaks 1\n1000 start\n2000 pause\n2100 window\n2200 judged 0.99\n3000 ended 1",
+            "1000 hear, 1000 announce 1000, 2100 ask, 2200 end 2000 wait, 3000 end 2000 respond",
+        );
+    }
+
+    #[test]
+    fn a_client_that_commits_decides_alone() {
+        let rules = Rules { ends: Ends::Manual, ..SEMANTIC };
+        check(rules, "0 start\n1000 pause\n3000 window\n3100 commit", "0 hear, 0 announce 0, 3100 end 3100 wait");
+    }
+
+    #[test]
+    fn what_is_stale_is_ignored() {
+        check(SEMANTIC, "0 judged 0.9\n10 pause\n20 resume\n30 end\n40 ended 7\n50 speaks 7", "");
+    }
+}
