@@ -5,6 +5,7 @@
 
 mod activity;
 pub mod codec;
+pub mod container;
 mod frame;
 mod framer;
 mod probability;
@@ -13,6 +14,7 @@ mod resample;
 
 pub use activity::{Activity, ActivityEvent, ActivityRules};
 pub use codec::{Codec, CodecDecoder, CodecEncoder, CodecError};
+pub use container::{Container, DecodeError, Recording};
 pub use frame::Frame;
 pub use framer::Framer;
 pub use probability::Probability;
