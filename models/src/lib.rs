@@ -6,6 +6,7 @@
 mod completion;
 mod error;
 mod language;
+mod measure;
 mod prompt;
 mod signals;
 mod utterance;
@@ -23,6 +24,7 @@ use futures::stream::BoxStream;
 pub use completion::{Completion, Delta, Finish, Usage};
 pub use error::{ErrorKind, ModelError};
 pub use language::Language;
+pub use measure::{Baseline, measure};
 pub use prompt::{Message, Part, Prompt, Role, Sampling, Tool, ToolCall};
 pub use signals::{Emotion, EmotionLabel, Measured, SignalKind, SignalSet, Signals};
 pub use utterance::{Partial, Segment, Utterance, Word};
