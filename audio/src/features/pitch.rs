@@ -45,7 +45,7 @@ impl Pitch {
         let window = hz as usize / 40;
         let hop = hz as usize * PITCH_HOP_MS as usize / 1_000;
         let mut at = 0;
-        while at + window + longest + 1 <= self.low.len() {
+        while at + window + longest < self.low.len() {
             let frame = &self.low[at..at + window + longest + 1];
             out.push(estimate(frame, window, shortest, &mut self.scores, hz));
             at += hop;

@@ -17,7 +17,7 @@ pub fn nuclei(levels: &[f32], pitches: &[f32], threshold_db: f32) -> usize {
     let (mut count, mut top, mut bottom) = (0, (f32::MIN, 0), f32::MAX);
     for at in 0..levels.len() {
         let level = smoothed(at);
-        if level > top.0 && level - bottom.min(level) >= DIP_DB || level > top.0 && top.0 > f32::MIN {
+        if level > top.0 && (top.0 > f32::MIN || level - bottom.min(level) >= DIP_DB) {
             top = (level, at);
         }
         bottom = bottom.min(level);
