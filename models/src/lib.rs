@@ -14,6 +14,7 @@ mod fetch;
 mod language;
 #[cfg(feature = "fetch")]
 mod manifest;
+mod measure;
 mod prompt;
 mod signals;
 pub mod stt;
@@ -42,6 +43,7 @@ pub use fetch::{FetchError, Indexes, Installed, Progress, Pulled, Store};
 pub use language::Language;
 #[cfg(feature = "fetch")]
 pub use manifest::{Conversion, FileEntry, Manifest, ManifestError, ModelEntry, Package, Source, SourceKind, Take};
+pub use measure::{Baseline, measure};
 pub use prompt::{Message, Part, Prompt, Role, Sampling, Tool, ToolCall};
 pub use signals::{Emotion, EmotionLabel, Measured, SignalKind, SignalSet, Signals};
 pub use utterance::{Partial, Segment, Utterance, Word};
