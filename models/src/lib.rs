@@ -6,8 +6,12 @@
 mod completion;
 mod error;
 mod language;
+pub mod llm;
 mod prompt;
+#[cfg(feature = "remote")]
+pub mod remote;
 mod signals;
+pub mod sse;
 mod utterance;
 mod voice;
 mod weights;
