@@ -1,1 +1,3 @@
 //! timbre
+
+pub mod config;

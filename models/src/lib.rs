@@ -15,11 +15,15 @@ mod language;
 #[cfg(feature = "fetch")]
 mod manifest;
 mod measure;
+pub mod llm;
 mod prompt;
+#[cfg(feature = "remote")]
+pub mod remote;
 mod signals;
 pub mod stt;
 #[cfg(feature = "smart-turn")]
 pub mod turn;
+pub mod sse;
 mod utterance;
 #[cfg(feature = "silero")]
 pub mod vad;

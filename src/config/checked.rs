@@ -1,0 +1,376 @@
+//! The configuration, checked: what the server is built from.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use audio::Probability;
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use models::remote::{Endpoint, Secret};
+use models::{Delta, ErrorKind, Language, LanguageModel, ModelError, Prompt};
+use router::{Provider, Router, RouterObject};
+
+use super::written::{self, Written};
+use super::{ConfigError, Environment};
+
+/// Name of the provider that is always there.
+const EMBEDDED: &str = "embedded";
+/// The embedded model that is always there.
+const EMBEDDED_MODEL: &str = "smollm2-135m";
+/// What a remote transcriber is asked for where only its provider is named.
+const REMOTE_TRANSCRIBER: &str = "whisper-1";
+/// What a remote synthesizer is asked for where only its provider is named.
+const REMOTE_SYNTHESIZER: &str = "tts-1";
+
+/// Everything the server needs to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// How much of anything is taken.
+    pub limits: Limits,
+    /// Who may call.
+    pub auth: Auth,
+    /// How the server hears and speaks.
+    pub voice: Voice,
+    /// When a turn is over, unless the client says otherwise.
+    pub turn: Turn,
+    /// Where weights lie.
+    pub models: Models,
+    /// Who answers prompts; `embedded` is always one of them.
+    pub providers: Vec<ProviderConfig>,
+    /// Routers; their rules compile.
+    pub routers: Vec<RouterObject>,
+    /// What answers where a request names no model.
+    pub default_model: String,
+}
+
+/// How much of anything is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest body of a request, bytes.
+    pub body_bytes: usize,
+    /// Largest message of a WebSocket, bytes.
+    pub message_bytes: usize,
+    /// Most realtime sessions at once.
+    pub sessions: usize,
+    /// Longest realtime session.
+    pub session: Duration,
+    /// How long calls may go on when the server is told to stop.
+    pub drain: Duration,
+}
+
+/// Who may call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Auth {
+    /// Anybody; the server listens on loopback only.
+    Open,
+    /// Who has one of these keys.
+    Keys(Vec<Secret>),
+}
+
+/// How the server hears and speaks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Voice {
+    /// Who hears.
+    pub transcriber: TranscriberChoice,
+    /// Who speaks.
+    pub synthesizer: SynthesizerChoice,
+    /// With which voice.
+    pub voice: String,
+    /// The language callers speak; `None`: it is identified.
+    pub language: Option<Language>,
+    /// Whether noise is taken out first.
+    pub noise_suppression: bool,
+}
+
+/// A transcriber.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TranscriberChoice {
+    /// By language: the fast one for English, the wide one for the rest.
+    Auto,
+    /// Moonshine.
+    Moonshine,
+    /// Whisper.
+    Whisper,
+    /// A provider's.
+    Remote {
+        /// The provider's name.
+        provider: String,
+        /// The model, as the provider knows it.
+        model: String,
+    },
+}
+
+/// A synthesizer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SynthesizerChoice {
+    /// Hibari.
+    Hibari,
+    /// Kokoro.
+    Kokoro,
+    /// eSpeak NG, if it is installed.
+    Espeak,
+    /// A provider's.
+    Remote {
+        /// The provider's name.
+        provider: String,
+        /// The model, as the provider knows it.
+        model: String,
+    },
+}
+
+/// How the end of a turn is found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Detection {
+    /// By a pause of a fixed length.
+    Pause {
+        /// That length.
+        silence: Duration,
+    },
+    /// By how finished a pause sounds.
+    Semantic {
+        /// 0 patient, 1 hasty; `None`: chosen by itself.
+        eagerness: Option<Probability>,
+    },
+}
+
+/// When a speaker's turn is over.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Turn {
+    /// How its end is found.
+    pub detection: Detection,
+    /// From which probability a frame counts as speech.
+    pub threshold: Probability,
+    /// Sound kept from before the detected start of speech.
+    pub padding: Duration,
+}
+
+/// Where weights lie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Models {
+    /// The folder of the fetched ones.
+    pub folder: PathBuf,
+    /// Further embedded language models.
+    pub embedded: Vec<EmbeddedModel>,
+}
+
+/// An embedded language model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmbeddedModel {
+    /// Called as `embedded/<name>`.
+    pub name: String,
+    /// Its GGUF file.
+    pub path: PathBuf,
+}
+
+/// A provider.
+#[derive(Clone, Debug)]
+pub struct ProviderConfig {
+    /// The first part of its model ids.
+    pub name: String,
+    /// What it is.
+    pub dialect: Dialect,
+    /// Model ids to list, without the name in front.
+    pub models: Vec<String>,
+}
+
+/// What a provider is.
+#[derive(Clone, Debug)]
+pub enum Dialect {
+    /// The models that run in this process.
+    Embedded,
+    /// An OpenAI-compatible base URL.
+    Openai(Endpoint),
+}
+
+impl Written {
+    /// Checks everything and looks up the keys that the environment holds.
+    pub fn check(&self, environment: &Environment) -> Result<Config, ConfigError> {
+        let listen: SocketAddr = self.server.listen.parse().map_err(|_| {
+            ConfigError::new(format!(
+                "server.listen: {:?} is not an address with a port, for instance \"127.0.0.1:8080\"",
+                self.server.listen
+            ))
+        })?;
+        let auth = auth(&self.auth.keys, listen)?;
+        let embedded: Vec<EmbeddedModel> =
+            self.models.embedded.iter().map(|model| EmbeddedModel { name: model.name.clone(), path: model.path.clone() }).collect();
+        let providers = providers(&self.provider, &embedded, environment)?;
+        let config = Config {
+            listen,
+            limits: limits(&self.server)?,
+            auth,
+            voice: voice(&self.voice, &providers)?,
+            turn: turn(&self.turn)?,
+            models: Models { folder: self.models.folder.clone().unwrap_or_else(models::Weights::default_folder), embedded },
+            providers,
+            routers: self.router.clone(),
+            default_model: self.default_model.clone(),
+        };
+        config.compile()?;
+        Ok(config)
+    }
+}
+
+impl Config {
+    /// Compiles the routers against providers of these names that answer nothing.
+    fn compile(&self) -> Result<(), ConfigError> {
+        let silent =
+            |provider: &ProviderConfig| Provider { name: provider.name.clone(), model: Arc::new(Silent), models: provider.models.clone() };
+        let config = router::Config {
+            providers: self.providers.iter().map(silent).collect(),
+            routers: self.routers.clone(),
+            default_model: self.default_model.clone(),
+        };
+        Router::new(config).map(|_| ()).map_err(|error| ConfigError::new(error.to_string()))
+    }
+}
+
+/// Stands for a provider while rules are checked.
+struct Silent;
+
+impl LanguageModel for Silent {
+    fn complete(&self, prompt: Prompt) -> BoxStream<'static, Result<Delta, ModelError>> {
+        stream::once(async move { Err(ModelError::new(ErrorKind::Closed, prompt.model, "not loaded")) }).boxed()
+    }
+}
+
+fn auth(keys: &[String], listen: SocketAddr) -> Result<Auth, ConfigError> {
+    if keys.iter().any(|key| key.trim().is_empty()) {
+        return Err(ConfigError::new("auth.keys: a key is empty; write one of at least a few letters, or none at all"));
+    }
+    if !keys.is_empty() {
+        return Ok(Auth::Keys(keys.iter().map(Secret::new).collect()));
+    }
+    if listen.ip().is_loopback() {
+        return Ok(Auth::Open);
+    }
+    Err(ConfigError::new(format!(
+        "server.listen: {listen} can be reached from outside, and auth.keys is empty; set auth.keys = [\"...\"], or listen on 127.0.0.1"
+    )))
+}
+
+fn limits(server: &written::Server) -> Result<Limits, ConfigError> {
+    for (key, value) in
+        [("max_body_bytes", server.max_body_bytes), ("max_message_bytes", server.max_message_bytes), ("max_sessions", server.max_sessions)]
+    {
+        if value == 0 {
+            return Err(ConfigError::new(format!("server.{key}: 0 lets nothing in; it is at least 1")));
+        }
+    }
+    if server.max_session.is_zero() {
+        return Err(ConfigError::new("server.max_session: a session needs some time, for instance \"60m\""));
+    }
+    Ok(Limits {
+        body_bytes: server.max_body_bytes,
+        message_bytes: server.max_message_bytes,
+        sessions: server.max_sessions,
+        session: server.max_session,
+        drain: server.drain,
+    })
+}
+
+fn providers(
+    written: &[written::Provider],
+    embedded: &[EmbeddedModel],
+    environment: &Environment,
+) -> Result<Vec<ProviderConfig>, ConfigError> {
+    let own: Vec<String> = std::iter::once(EMBEDDED_MODEL.to_owned()).chain(embedded.iter().map(|model| model.name.clone())).collect();
+    let mut providers = Vec::new();
+    if !written.iter().any(|provider| provider.name == EMBEDDED) {
+        providers.push(ProviderConfig { name: EMBEDDED.to_owned(), dialect: Dialect::Embedded, models: own.clone() });
+    }
+    for (n, provider) in written.iter().enumerate() {
+        let at = |key: &str| format!("provider[{n}].{key} ({})", provider.name);
+        let dialect = match provider.dialect.as_str() {
+            "embedded" => Dialect::Embedded,
+            "openai" => {
+                let base_url = provider.base_url.clone().filter(|url| url.starts_with("http://") || url.starts_with("https://"));
+                let base_url = base_url.ok_or_else(|| {
+                    ConfigError::new(format!("{}: needs a URL, for instance \"http://127.0.0.1:9100/v1\"", at("base_url")))
+                })?;
+                let key = provider.api_key_env.as_ref().filter(|name| !name.is_empty()).map(|name| {
+                    let key = environment.iter().find(|(variable, value)| variable == name && !value.is_empty());
+                    key.map(|(_, value)| Secret::new(value)).ok_or_else(|| {
+                        ConfigError::new(format!(
+                            "{}: the variable {name} is not set; set it, or remove the key if none is needed",
+                            at("api_key_env")
+                        ))
+                    })
+                });
+                Dialect::Openai(Endpoint { name: provider.name.clone(), base_url, key: key.transpose()? })
+            }
+            other => return Err(ConfigError::new(format!("{}: {other:?} is not known; allowed are openai, embedded", at("dialect")))),
+        };
+        let models = match dialect {
+            Dialect::Embedded => own.clone(),
+            Dialect::Openai(_) => provider.models.clone(),
+        };
+        providers.push(ProviderConfig { name: provider.name.clone(), dialect, models });
+    }
+    Ok(providers)
+}
+
+fn voice(written: &written::Voice, providers: &[ProviderConfig]) -> Result<Voice, ConfigError> {
+    let transcriber = match written.transcriber.as_str() {
+        "auto" => TranscriberChoice::Auto,
+        "moonshine" => TranscriberChoice::Moonshine,
+        "whisper" => TranscriberChoice::Whisper,
+        other => {
+            let (provider, model) = remote(other, REMOTE_TRANSCRIBER, "voice.transcriber", "auto, moonshine, whisper", providers)?;
+            TranscriberChoice::Remote { provider, model }
+        }
+    };
+    let synthesizer = match written.synthesizer.as_str() {
+        "hibari" => SynthesizerChoice::Hibari,
+        "kokoro" => SynthesizerChoice::Kokoro,
+        "espeak" => SynthesizerChoice::Espeak,
+        other => {
+            let (provider, model) = remote(other, REMOTE_SYNTHESIZER, "voice.synthesizer", "hibari, kokoro, espeak", providers)?;
+            SynthesizerChoice::Remote { provider, model }
+        }
+    };
+    let language = match &written.language {
+        None => None,
+        Some(code) => Some(Language::new(code).ok_or_else(|| {
+            ConfigError::new(format!("voice.language: {code:?} is not an ISO 639 code such as \"en\"; leave it out to have it identified"))
+        })?),
+    };
+    Ok(Voice { transcriber, synthesizer, voice: written.voice.clone(), language, noise_suppression: written.noise_suppression })
+}
+
+/// `provider` or `provider/model`, where the provider has a base URL.
+fn remote(name: &str, default: &str, key: &str, local: &str, providers: &[ProviderConfig]) -> Result<(String, String), ConfigError> {
+    let (provider, model) = name.split_once('/').unwrap_or((name, default));
+    let remote = |p: &&ProviderConfig| matches!(p.dialect, Dialect::Openai(_));
+    if providers.iter().filter(remote).any(|known| known.name == provider) {
+        return Ok((provider.to_owned(), model.to_owned()));
+    }
+    let known: String = providers.iter().filter(remote).map(|p| format!(", {}", p.name)).collect();
+    Err(ConfigError::new(format!("{key}: {name:?} is not known; allowed are {local}{known}")))
+}
+
+fn turn(written: &written::Turn) -> Result<Turn, ConfigError> {
+    let detection = match written.detection.as_str() {
+        "server_vad" => Detection::Pause { silence: written.silence },
+        "semantic_vad" => Detection::Semantic {
+            eagerness: match written.eagerness.as_str() {
+                "auto" => None,
+                "low" => Some(Probability::ZERO),
+                "medium" => Some(Probability::new(0.5)),
+                "high" => Some(Probability::ONE),
+                other => {
+                    return Err(ConfigError::new(format!("turn.eagerness: {other:?} is not known; allowed are auto, low, medium, high")));
+                }
+            },
+        },
+        other => return Err(ConfigError::new(format!("turn.detection: {other:?} is not known; allowed are semantic_vad, server_vad"))),
+    };
+    if !(0.0..=1.0).contains(&written.threshold) {
+        return Err(ConfigError::new(format!("turn.threshold: {} is not a probability; it is between 0 and 1", written.threshold)));
+    }
+    Ok(Turn { detection, threshold: Probability::new(written.threshold), padding: written.padding })
+}

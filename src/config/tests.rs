@@ -1,0 +1,133 @@
+use super::*;
+
+const ISSUED: &str = r#"
+[server]
+listen = "127.0.0.1:8080"
+[auth]
+keys = ["sk-secret"]
+[voice]
+transcriber = "auto"
+synthesizer = "hibari"
+voice = "heart"
+[[provider]]
+name = "upstream"
+dialect = "openai"
+base_url = "http://127.0.0.1:9100/v1"
+api_key_env = "UPSTREAM_API_KEY"
+[[router]]
+name = "support"
+[[router.routes]]
+condition = { cel_expression = 'emotion == "frustrated" || hesitation > 0.5' }
+route = { variants = [ { variant = { model_id = "upstream/big", models = ["upstream/other"], ttft_timeout = "2s", stall_timeout = "2s" }, weight = 100 } ] }
+[router.default_route]
+variants = [ { variant = { model_id = "embedded/smollm2-135m" }, weight = 100 } ]
+"#;
+
+fn environment(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn checked(text: &str, pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let environment = environment(pairs);
+    read(text, "timbre.toml", &environment)?.check(&environment)
+}
+
+#[test]
+fn nothing_written_is_all_embedded_and_open_on_loopback() {
+    let config = checked("", &[]).expect("the defaults are valid");
+    assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.auth, Auth::Open);
+    assert_eq!(config.voice.transcriber, TranscriberChoice::Auto);
+    assert_eq!(config.providers.len(), 1);
+}
+
+#[test]
+fn the_documented_file_is_read_whole() {
+    let config = checked(ISSUED, &[("UPSTREAM_API_KEY", "k-123")]).expect("it is valid");
+    assert_eq!(config.routers[0].routes.len(), 1);
+    assert_eq!(config.providers.iter().map(|p| p.name.as_str()).collect::<Vec<_>>(), ["embedded", "upstream"]);
+    let shown = format!("{config:?}");
+    assert!(!shown.contains("k-123") && !shown.contains("sk-secret"), "{shown}");
+}
+
+#[test]
+fn what_is_printed_hides_keys_and_reads_back() {
+    let written = read(&ISSUED.replace("http://", "http://me:pass@"), "timbre.toml", &[]).expect("it is valid");
+    let printed = print(&written).expect("it can be written");
+    assert!(printed.contains("***") && !printed.contains("sk-secret") && !printed.contains("pass"), "{printed}");
+    let again = read(&printed, "printed", &[]).expect("it reads back");
+    assert_eq!((again.router, again.server, again.turn), (written.router, written.server, written.turn));
+}
+
+#[test]
+fn a_mistake_names_its_place_and_what_is_allowed() {
+    for (text, expected) in [
+        ("[server]\nlisten = \"127.0.0.1:1\"\nmax_sesions = 3", &["line 3", "`max_sesions`", "did you mean `max_sessions`?"][..]),
+        ("[sever]", &["line 1", "did you mean `server`?"]),
+        ("[server]\nmax_sessions = \"many\"", &["line 2", "max_sessions"]),
+        ("[server]\ndrain = \"soon\"", &["line 2", "\"soon\" is not a duration"]),
+        ("[server]\nlisten = \"nowhere\"", &["server.listen", "127.0.0.1:8080"]),
+        ("[server]\nlisten = \"0.0.0.0:80\"", &["auth.keys"]),
+        ("[server]\nmax_sessions = 0", &["server.max_sessions"]),
+        ("[voice]\ntranscriber = \"parrot\"", &["voice.transcriber", "moonshine"]),
+        ("[voice]\nlanguage = \"english\"", &["voice.language"]),
+        ("[turn]\neagerness = \"very\"", &["turn.eagerness", "medium"]),
+        ("[turn]\nthreshold = 2.0", &["turn.threshold"]),
+        ("default_model = \"gpt\"", &["default_model", "embedded/smollm2-135m"]),
+        ("[[provider]]\nname = \"a\"", &["provider[0].base_url"]),
+        ("[[provider]]\nname = \"a\"\nbase_url = \"http://a\"\napi_key_env = \"NO_SUCH\"", &["NO_SUCH is not set"]),
+        ("[[provider]]\nname = \"a\"\ndialect = \"smoke\"", &["dialect", "openai, embedded"]),
+        ("[[router]]\nname = \"r\"", &["router.r", "default_route"]),
+        (
+            "[[router]]\nname = \"r\"\n[[router.routes]]\ncondition = { cel_expression = \"tier ==\" }\nroute = { variants = [ { variant = { model_id = \"embedded/x\" } } ] }",
+            &["router.r.routes[0].condition", "not CEL"],
+        ),
+    ] {
+        let error = checked(text, &[]).expect_err(text).to_string();
+        for part in expected {
+            assert!(error.contains(part), "{text}\n{error}");
+        }
+    }
+}
+
+#[test]
+fn variables_go_over_the_file_in_the_type_of_their_key() {
+    let pairs = [
+        ("TIMBRE_SERVER__LISTEN", "127.0.0.1:9"),
+        ("TIMBRE_SERVER__MAX_SESSIONS", "7"),
+        ("TIMBRE_SERVER__DRAIN", "3s"),
+        ("TIMBRE_VOICE__NOISE_SUPPRESSION", "true"),
+        ("TIMBRE_AUTH__KEYS", "one, two"),
+        ("TIMBRE_PROVIDER__0__BASE_URL", "https://there/v1"),
+        ("TIMBRE_DEFAULT_MODEL", "timbre/support"),
+        ("TIMBRE_MODELS_DIR", "/elsewhere"),
+        ("UPSTREAM_API_KEY", "k"),
+    ];
+    let config = checked(ISSUED, &pairs).expect("they are valid");
+    assert_eq!(config.listen.port(), 9);
+    assert_eq!((config.limits.sessions, config.limits.drain.as_secs()), (7, 3));
+    assert!(config.voice.noise_suppression);
+    assert_eq!(config.default_model, "timbre/support");
+    assert!(matches!(&config.auth, Auth::Keys(keys) if keys.len() == 2 && keys[1].reveal() == "two"));
+    assert!(matches!(&config.providers[1].dialect, Dialect::Openai(there) if there.base_url == "https://there/v1"));
+}
+
+#[test]
+fn a_wrong_variable_is_named() {
+    for (name, value, expected) in [
+        ("TIMBRE_SERVER__LISTN", "x", "did you mean `listen`?"),
+        ("TIMBRE_SERVER__MAX_SESSIONS", "many", "TIMBRE_SERVER__MAX_SESSIONS"),
+        ("TIMBRE_PROVIDER__5__NAME", "x", "list of 1"),
+    ] {
+        let error = checked(ISSUED, &[(name, value), ("UPSTREAM_API_KEY", "k")]).expect_err(name).to_string();
+        assert!(error.contains(expected) && error.contains(name), "{error}");
+    }
+}
+
+#[test]
+fn a_remote_engine_is_a_provider_with_a_url() {
+    let text = "[voice]\ntranscriber = \"there/big\"\nsynthesizer = \"there\"\n[[provider]]\nname = \"there\"\nbase_url = \"http://a/v1\"";
+    let voice = checked(text, &[]).expect("it is valid").voice;
+    assert_eq!(voice.transcriber, TranscriberChoice::Remote { provider: "there".into(), model: "big".into() });
+    assert_eq!(voice.synthesizer, SynthesizerChoice::Remote { provider: "there".into(), model: "tts-1".into() });
+}

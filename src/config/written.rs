@@ -1,0 +1,192 @@
+//! The configuration as it is written, and its defaults.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use router::RouterObject;
+use serde::{Deserialize, Serialize};
+
+/// `timbre.toml`; every key is optional.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Written {
+    /// What answers where a request names no model, or `auto`.
+    pub default_model: String,
+    /// The listener and its limits.
+    pub server: Server,
+    /// Who may call.
+    pub auth: Auth,
+    /// How the server hears and speaks.
+    pub voice: Voice,
+    /// When a speaker's turn is over.
+    pub turn: Turn,
+    /// Where weights lie.
+    pub models: Models,
+    /// Who answers prompts, besides the embedded models.
+    pub provider: Vec<Provider>,
+    /// Routers, called as `timbre/<name>`.
+    pub router: Vec<RouterObject>,
+}
+
+impl Default for Written {
+    fn default() -> Written {
+        Written {
+            default_model: "embedded/smollm2-135m".to_owned(),
+            server: Server::default(),
+            auth: Auth::default(),
+            voice: Voice::default(),
+            turn: Turn::default(),
+            models: Models::default(),
+            provider: Vec::new(),
+            router: Vec::new(),
+        }
+    }
+}
+
+/// `[server]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// Address and port; port 0 takes a free one.
+    pub listen: String,
+    /// Largest body of a request, bytes.
+    pub max_body_bytes: usize,
+    /// Largest message of a WebSocket, bytes.
+    pub max_message_bytes: usize,
+    /// Most realtime sessions at once.
+    pub max_sessions: usize,
+    /// Longest realtime session.
+    #[serde(with = "router::duration")]
+    pub max_session: Duration,
+    /// How long calls may go on when the server is told to stop.
+    #[serde(with = "router::duration")]
+    pub drain: Duration,
+}
+
+impl Default for Server {
+    fn default() -> Server {
+        Server {
+            listen: "127.0.0.1:8080".to_owned(),
+            // OpenAI's limit on uploads is 25 MB; base64 in JSON makes that 33.
+            max_body_bytes: 36 * 1_024 * 1_024,
+            // OpenAI's limit on one appended piece of audio is 15 MiB, 20 in base64.
+            max_message_bytes: 24 * 1_024 * 1_024,
+            max_sessions: 64,
+            max_session: Duration::from_secs(3_600),
+            drain: Duration::from_secs(10),
+        }
+    }
+}
+
+/// `[auth]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Auth {
+    /// Keys that callers may use; none: no key is needed, and the server listens on loopback only.
+    pub keys: Vec<String>,
+}
+
+/// `[voice]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Voice {
+    /// `auto`, `moonshine`, `whisper`, or a remote one: `provider` or `provider/model`.
+    pub transcriber: String,
+    /// `hibari`, `kokoro`, `espeak`, or a remote one: `provider` or `provider/model`.
+    pub synthesizer: String,
+    /// The voice that speaks.
+    pub voice: String,
+    /// The language callers speak, an ISO 639 code; absent: it is identified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+    /// Whether noise is taken out of what callers say before it is heard.
+    pub noise_suppression: bool,
+}
+
+impl Default for Voice {
+    fn default() -> Voice {
+        Voice {
+            transcriber: "auto".to_owned(),
+            synthesizer: "hibari".to_owned(),
+            voice: "heart".to_owned(),
+            language: None,
+            noise_suppression: false,
+        }
+    }
+}
+
+/// `[turn]`: what a session starts with; a client may change it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Turn {
+    /// `semantic_vad` (a pause ends the turn when it sounds finished) or `server_vad` (a pause of a fixed length does).
+    pub detection: String,
+    /// `low`, `medium`, `high` or `auto`: how soon a pause is taken for the end, for `semantic_vad`.
+    pub eagerness: String,
+    /// Probability from which a frame counts as speech, 0 to 1.
+    pub threshold: f32,
+    /// Pause that ends a turn, for `server_vad`.
+    #[serde(with = "router::duration")]
+    pub silence: Duration,
+    /// Sound kept from before the detected start of speech.
+    #[serde(with = "router::duration")]
+    pub padding: Duration,
+}
+
+impl Default for Turn {
+    fn default() -> Turn {
+        // The defaults of OpenAI's realtime interface, but for the detection.
+        Turn {
+            detection: "semantic_vad".to_owned(),
+            eagerness: "auto".to_owned(),
+            threshold: 0.5,
+            silence: Duration::from_millis(500),
+            padding: Duration::from_millis(300),
+        }
+    }
+}
+
+/// `[models]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Models {
+    /// Folder of the fetched models; absent: `TIMBRE_MODELS_DIR`, else the user's cache.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub folder: Option<PathBuf>,
+    /// Further embedded language models, called as `embedded/<name>`.
+    pub embedded: Vec<Embedded>,
+}
+
+/// `[[models.embedded]]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Embedded {
+    /// Its name.
+    pub name: String,
+    /// Its GGUF file.
+    pub path: PathBuf,
+}
+
+/// `[[provider]]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Provider {
+    /// The first part of its model ids.
+    pub name: String,
+    /// What it speaks: `openai` or `embedded`.
+    #[serde(default = "openai")]
+    pub dialect: String,
+    /// Up to and including the version, for `openai`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_url: Option<String>,
+    /// The variable that holds its key; absent: it needs none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key_env: Option<String>,
+    /// Model ids to list, without the name in front. Others can be asked for as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<String>,
+}
+
+fn openai() -> String {
+    "openai".to_owned()
+}
