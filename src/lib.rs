@@ -1,1 +1,2 @@
 //! timbre
+pub mod models_command;
