@@ -1,3 +1,4 @@
 //! timbre
 
 pub mod config;
+pub mod models_command;

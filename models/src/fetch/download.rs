@@ -38,6 +38,13 @@ pub(super) enum PartKind {
 }
 
 impl Part {
+    /// A file of our own making, its kind told by its ending.
+    #[cfg(test)]
+    pub(super) fn for_test(path: &Path) -> Part {
+        let is_wheel = path.extension().is_some_and(|ending| ending == "whl");
+        Part { path: path.to_owned(), kind: if is_wheel { PartKind::Wheel } else { PartKind::Tarball }, is_ours: false }
+    }
+
     /// Deletes a download that is needed no more.
     pub(super) fn delete(&self) -> Result<(), FetchError> {
         if self.is_ours { fs::remove_file(&self.path).map_err(|error| FetchError::disk(&self.path, error)) } else { Ok(()) }

@@ -28,7 +28,7 @@ const RATE: usize = Rate::MODEL.hz() as usize;
 /// Samples that one position of the encoder covers: 20 ms.
 const POSITION: usize = RATE / 50;
 /// Positions beyond the end of the sound that the encoder sees.
-const MARGIN_POSITIONS: usize = 64;
+const MARGIN_POSITIONS: usize = 200;
 /// Positions of the full 30 s.
 const FULL_CONTEXT: usize = 1_500;
 /// The library refuses sound under 100 ms; what is shorter is filled up with silence.
@@ -104,6 +104,8 @@ impl Whisper {
             params.set_language(Some(language));
             params.set_no_context(true);
             params.set_single_segment(true);
+            // Marks tell the decoder where the sound ends; without them a cut context makes it loop on every other utterance.
+            params.set_no_timestamps(false);
             params.set_print_progress(false);
             params.set_print_realtime(false);
             params.set_print_timestamps(false);
@@ -135,7 +137,6 @@ impl Whisper {
         let mut params: FullParams<'_, '_> = self.params(request.language);
         params.set_audio_ctx(attempt.positions as i32);
         params.set_temperature_inc(attempt.temperature_step);
-        params.set_no_timestamps(!request.word_times);
         params.set_max_tokens(most_tokens as i32);
         if !request.prompt.is_empty() {
             params.set_tokens(request.prompt);
