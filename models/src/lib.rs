@@ -8,6 +8,8 @@ mod error;
 mod language;
 mod prompt;
 mod signals;
+#[cfg(any(feature = "hibari", feature = "espeak"))]
+pub mod tts;
 mod utterance;
 mod voice;
 mod weights;
