@@ -24,6 +24,8 @@ pub mod stt;
 #[cfg(feature = "smart-turn")]
 pub mod turn;
 pub mod sse;
+#[cfg(any(feature = "hibari", feature = "espeak"))]
+pub mod tts;
 mod utterance;
 #[cfg(feature = "silero")]
 pub mod vad;

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use ort::environment::Environment;
 use ort::session::Session;
-use ort::session::builder::GraphOptimizationLevel;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
 use crate::{ErrorKind, ModelError, Weights};
 
@@ -23,16 +23,37 @@ fn environment(weights: &Weights) -> Result<&'static Environment, ModelError> {
 
 /// Opens a model to run on one thread: more threads than free cores cost a multiple of the time they save.
 pub(crate) fn open(weights: &Weights, model: &Path) -> Result<Session, ModelError> {
-    let environment = environment(weights)?;
-    let build = || -> ort::Result<Session> {
-        Ok(Session::builder(environment)?
-            .with_optimization_level(GraphOptimizationLevel::Level3)?
-            .with_intra_threads(1)?
-            .with_inter_threads(1)?
-            .with_intra_op_spinning(false)?
-            .commit_from_file(model)?)
-    };
-    build().map_err(|error| failed(&model.display().to_string(), error))
+    let build = |environment| -> ort::Result<Session> { Ok(builder(environment)?.commit_from_file(model)?) };
+    build(environment(weights)?).map_err(|error| failed(&model.display().to_string(), error))
+}
+
+fn builder(environment: &Environment) -> ort::Result<SessionBuilder> {
+    Ok(Session::builder(environment)?
+        .with_optimization_level(GraphOptimizationLevel::Level3)?
+        .with_intra_threads(1)?
+        .with_inter_threads(1)?
+        .with_intra_op_spinning(false)?)
+}
+
+/// Opens a model that also gives out the values named `more`, which lie inside its graph.
+#[cfg(feature = "hibari")]
+pub(crate) fn open_with_outputs(weights: &Weights, model: &Path, more: &[&str]) -> Result<Session, ModelError> {
+    let target = model.display().to_string();
+    let mut bytes = std::fs::read(model).map_err(|error| ModelError::new(ErrorKind::Failed, &target, error.to_string()))?;
+    for name in more {
+        // A protocol buffer may go on with more of a message that was already there, and the two are merged: this is field 7 of the
+        // model (its graph), with field 12 (an output), with field 1 (a name). See onnx.proto.
+        bytes.extend(field(7, &field(12, &field(1, name.as_bytes()))));
+    }
+    let build = |environment| -> ort::Result<Session> { Ok(builder(environment)?.commit_from_memory(&bytes)?) };
+    build(environment(weights)?).map_err(|error| failed(&target, error))
+}
+
+/// A field of a protocol buffer with a length; names are shorter than 100 bytes, so that it fits one byte.
+#[cfg(feature = "hibari")]
+fn field(number: u8, content: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(content.len()).ok().filter(|length| *length < 128).expect("a name inside a graph is short");
+    [&[number << 3 | 2, length], content].concat()
 }
 
 /// An engine's failure as ours.

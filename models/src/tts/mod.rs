@@ -1,0 +1,48 @@
+//! Text to speech: the engines, and what they share.
+//!
+//! A [`Voicebox`] says one clause on its own thread; [`ByClause`] makes a [`Synthesizer`] of it: the text, still being written, is
+//! freed of its markup, cut into clauses, and each is said while the one before is heard.
+
+mod by_clause;
+mod clauses;
+mod edges;
+#[cfg(feature = "hibari")]
+mod english;
+#[cfg(feature = "hibari")]
+mod hibari;
+#[cfg(feature = "hibari")]
+mod phonemes;
+mod plain;
+mod said;
+#[cfg(feature = "hibari")]
+mod vocoder;
+
+use std::sync::Arc;
+
+use crate::{ModelError, Synthesizer, Voice, Weights};
+use by_clause::ByClause;
+pub use clauses::Clauses;
+#[cfg(feature = "hibari")]
+pub use hibari::hibari;
+pub use plain::Plain;
+use said::Said;
+
+/// An engine that configuration can name.
+pub struct Engine {
+    /// Its name.
+    pub name: &'static str,
+    /// Loads it, to speak this many texts at a time.
+    pub build: fn(&Weights, usize) -> Result<Arc<dyn Synthesizer>, ModelError>,
+}
+
+/// The engines in this build, the default first.
+pub const ENGINES: &[Engine] = &[
+    #[cfg(feature = "hibari")]
+    Engine { name: "hibari", build: hibari },
+];
+
+/// What says one clause. It belongs to one thread.
+pub(crate) trait Voicebox: Send + 'static {
+    /// Says a clause: plain text with its punctuation.
+    fn say(&mut self, clause: &str, voice: &Voice) -> Result<Said, ModelError>;
+}
