@@ -6,9 +6,13 @@
 mod completion;
 mod error;
 mod language;
+pub mod llm;
 mod prompt;
 mod reply;
+#[cfg(feature = "remote")]
+pub mod remote;
 mod signals;
+pub mod sse;
 mod utterance;
 mod voice;
 mod weights;

@@ -1,0 +1,64 @@
+//! An answer on its way, and how it was decided who gives it.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures::Stream;
+use futures::stream::BoxStream;
+use models::Delta;
+
+use crate::{Attempt, AttemptLog, RouteError};
+
+/// Who answers, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// The router that decided; `None` where the request named its target.
+    pub router: Option<String>,
+    /// The route's id; `direct` where the request named its target.
+    pub route: String,
+    /// The variant's id.
+    pub variant: Option<String>,
+    /// For a person: which rule matched, and its text.
+    pub reason: String,
+    /// The chain of targets, `provider/model`, first choice first.
+    pub targets: Vec<String>,
+}
+
+/// A stream of deltas. Dropping it cancels the model.
+pub struct Answer {
+    pub(crate) decision: Decision,
+    pub(crate) log: AttemptLog,
+    pub(crate) deltas: BoxStream<'static, Result<Delta, RouteError>>,
+}
+
+impl Answer {
+    /// Who answers, and why.
+    pub fn decision(&self) -> &Decision {
+        &self.decision
+    }
+
+    /// The attempts so far.
+    pub fn attempts(&self) -> Vec<Attempt> {
+        self.log.attempts()
+    }
+
+    /// A handle to the attempts that outlives the stream.
+    pub fn log(&self) -> AttemptLog {
+        self.log.clone()
+    }
+}
+
+impl Stream for Answer {
+    type Item = Result<Delta, RouteError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.deltas.as_mut().poll_next(context)
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer").field("decision", &self.decision).field("attempts", &self.attempts()).finish_non_exhaustive()
+    }
+}
