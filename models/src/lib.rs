@@ -7,6 +7,7 @@ mod completion;
 mod error;
 mod language;
 pub mod llm;
+mod measure;
 mod prompt;
 mod reply;
 #[cfg(feature = "remote")]
@@ -28,6 +29,7 @@ use futures::stream::BoxStream;
 pub use completion::{Completion, Delta, Finish, Usage};
 pub use error::{ErrorKind, ModelError};
 pub use language::Language;
+pub use measure::{Baseline, measure};
 pub use prompt::{Message, Part, Prompt, Role, Sampling, Tool, ToolCall};
 pub use reply::{Piece, read_aloud};
 pub use signals::{Emotion, EmotionLabel, Measured, SignalKind, SignalSet, Signals};
