@@ -9,9 +9,9 @@ mod language;
 pub mod llm;
 mod measure;
 mod prompt;
-mod reply;
 #[cfg(feature = "remote")]
 pub mod remote;
+mod reply;
 mod signals;
 pub mod sse;
 mod utterance;

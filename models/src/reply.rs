@@ -117,7 +117,6 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
     use audio::{Frame, Rate, Samples};
-    use futures::executor::block_on;
     use futures::stream;
 
     use super::*;
@@ -181,8 +180,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn speech_comes_between_the_texts() {
+    #[tokio::test]
+    async fn speech_comes_between_the_texts() {
         for (script, expected) in [
             ("one. END", "one. ~4 END"),
             ("one. two three END", "one. ~4 two ~3 three ~5 END"),
@@ -191,17 +190,17 @@ mod tests {
             ("END", "END"),
         ] {
             let reply = read_aloud(answer(script), &Parrot, Voice::new("parrot"));
-            let got: Vec<_> = block_on(reply.map(show).collect());
+            let got: Vec<_> = reply.map(show).collect().await;
             assert_eq!(got.join(" "), expected, "{script}");
         }
     }
 
-    #[test]
-    fn text_never_waits_for_speech_and_a_drop_stops_both() {
+    #[tokio::test]
+    async fn text_never_waits_for_speech_and_a_drop_stops_both() {
         let dropped = Arc::new(AtomicBool::new(false));
         let synthesizer = Stuck(dropped.clone());
         let mut reply = read_aloud(answer("a b c d e f g END"), &synthesizer, Voice::new("any"));
-        let texts: Vec<_> = block_on(reply.by_ref().take(8).map(show).collect());
+        let texts: Vec<_> = reply.by_ref().take(8).map(show).collect().await;
         assert_eq!(texts.join(" "), "a b c d e f g END");
         assert!(!dropped.load(SeqCst));
         drop(reply);
