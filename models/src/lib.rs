@@ -19,6 +19,7 @@ pub mod llm;
 mod prompt;
 #[cfg(feature = "remote")]
 pub mod remote;
+mod reply;
 mod signals;
 pub mod stt;
 #[cfg(feature = "smart-turn")]
@@ -51,6 +52,7 @@ pub use language::Language;
 pub use manifest::{Conversion, FileEntry, Manifest, ManifestError, ModelEntry, Package, Source, SourceKind, Take};
 pub use measure::{Baseline, measure};
 pub use prompt::{Message, Part, Prompt, Role, Sampling, Tool, ToolCall};
+pub use reply::{Piece, read_aloud};
 pub use signals::{Emotion, EmotionLabel, Measured, SignalKind, SignalSet, Signals};
 pub use utterance::{Partial, Segment, Utterance, Word};
 pub use voice::{Spoken, Voice};
