@@ -12,21 +12,21 @@ mod error;
 #[cfg(feature = "fetch")]
 mod fetch;
 mod language;
+pub mod llm;
 #[cfg(feature = "fetch")]
 mod manifest;
 mod measure;
-pub mod llm;
 mod prompt;
 #[cfg(feature = "remote")]
 pub mod remote;
 mod reply;
 mod signals;
-pub mod stt;
-#[cfg(feature = "smart-turn")]
-pub mod turn;
 pub mod sse;
+pub mod stt;
 #[cfg(any(feature = "hibari", feature = "espeak"))]
 pub mod tts;
+#[cfg(feature = "smart-turn")]
+pub mod turn;
 mod utterance;
 #[cfg(feature = "silero")]
 pub mod vad;

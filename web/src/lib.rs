@@ -1,12 +1,10 @@
-//! The callers' wire formats and the transports that carry them.
-
-pub mod call;
 //! The callers' wire formats and the transports that carry them: OpenAI's chat, audio and models API over HTTP.
 //!
 //! Each endpoint is a file of `http`, a thin shell around the sans-IO types of `wire`. The crate knows no provider's format and picks no
 //! engine: it is handed [`Services`].
 
 mod auth;
+pub mod call;
 mod http;
 mod limits;
 mod listening;
