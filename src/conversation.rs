@@ -57,6 +57,8 @@ pub enum Input {
     },
     /// The client ends the turn.
     Commit,
+    /// What the caller was saying is forgotten.
+    Cleared,
     /// An answer begins, by whatever cause.
     ReplyBegan(ReplyId),
     /// Its first sound left.
@@ -163,6 +165,7 @@ impl Conversation {
             Input::Window => self.window(now),
             Input::Judged { over, words } => self.judged(now, over, words.as_deref()),
             Input::Commit => self.commit(now),
+            Input::Cleared => self.cleared(),
             Input::ReplyBegan(id) => {
                 self.reply = Reply::Thinking(id);
                 self.owed = None;
@@ -280,6 +283,17 @@ impl Conversation {
     fn commit(&mut self, now: Samples) -> Vec<Output> {
         self.caller = Caller::Silent;
         vec![Output::EndTurn { at: now, respond: false }]
+    }
+
+    fn cleared(&mut self) -> Vec<Output> {
+        self.caller = Caller::Silent;
+        match self.reply {
+            Reply::Held(id) => {
+                self.reply = Reply::Speaking(id);
+                vec![Output::Release(id)]
+            }
+            Reply::None | Reply::Thinking(_) | Reply::Speaking(_) => Vec::new(),
+        }
     }
 
     /// The caller means it: the answer is given up.

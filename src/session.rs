@@ -1,0 +1,603 @@
+//! The shell of a call: it owns the caller's sound, the dialogue and the answers in flight, and does what the [`Conversation`] decides.
+//!
+//! One task owns all of it. Dropping the task drops the transcriber's stream and the answers, and with them every model's work.
+
+mod dialogue;
+mod hearing;
+mod reply;
+mod respond;
+
+use std::collections::VecDeque;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use audio::{Probability, Rate, Samples};
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use models::{Baseline, Heard, Hint, Language, ModelError, SignalSet, Signals, Utterance};
+use tracing::{info, warn};
+use web::call::{
+    Call, CallError, Command, Content, Eagerness, Event, Item, ItemContent, Request, ResponseConfig, SessionConfig, Status, TurnDetection,
+};
+
+use crate::conversation::{Conversation, Ends, Input, Output, ReplyId, Rules};
+use crate::engines::Engines;
+use dialogue::Dialogue;
+use hearing::Hearing;
+use reply::Reply;
+
+/// Windows handled before the other ends of the call get their turn: half a second of sound.
+const WINDOWS_AT_ONCE: usize = 16;
+/// Less sound than this is no turn (OpenAI's limit too).
+const SHORTEST_COMMIT_MS: u64 = 100;
+/// Transcripts on their way at once; a caller cannot end turns faster than they are heard.
+const MOST_FINISHING: usize = 8;
+
+/// The client is gone.
+struct Gone;
+type Told = Result<(), Gone>;
+
+/// Serves one call to its end.
+pub async fn serve(call: Call, engines: Arc<Engines>) {
+    let id = call.id.clone();
+    info!(call = %id, model = %call.config.model, "Call begins.");
+    match Session::new(call, engines) {
+        Ok(session) => {
+            let turns = session.run().await;
+            info!(call = %id, turns, "Call ends.");
+        }
+        Err(error) => warn!(call = %id, %error, "Call cannot begin."),
+    }
+}
+
+struct Session {
+    id: String,
+    engines: Arc<Engines>,
+    config: SessionConfig,
+    commands: tokio::sync::mpsc::Receiver<Request>,
+    events: tokio::sync::mpsc::Sender<Event>,
+    hearing: Hearing,
+    conversation: Conversation,
+    dialogue: Dialogue,
+    /// The pause that is being judged.
+    judging: Option<Judging>,
+    /// Turns that are over, whose last words are on their way.
+    finishing: VecDeque<Finishing>,
+    /// Signals of finished turns on their way to the client.
+    measuring: Option<BoxFuture<'static, (String, Signals, Baseline)>>,
+    reply: Option<Reply>,
+    /// Items of the answer in flight.
+    writing: respond::Writing,
+    asides: Vec<(Reply, respond::Writing)>,
+    baseline: Baseline,
+    language: Option<Language>,
+    signals: Option<Arc<Signals>>,
+    names: u64,
+    turns: u64,
+}
+
+/// A pause being judged: by its sound and by its words, both at once.
+struct Judging {
+    sound: Option<BoxFuture<'static, Result<Probability, ModelError>>>,
+    over: Option<Probability>,
+    words: Option<String>,
+    waits_for_words: bool,
+}
+
+/// A turn whose last words are on their way.
+struct Finishing {
+    item: String,
+    pcm: Vec<f32>,
+    heard: BoxStream<'static, Result<Heard, ModelError>>,
+    told: String,
+    respond: Option<Box<ResponseConfig>>,
+}
+
+/// What one round of the loop woke for.
+enum Woke {
+    Command(Option<Request>),
+    Window,
+    Heard(Option<Result<Heard, ModelError>>),
+    Finished(Option<Result<Heard, ModelError>>),
+    Judged(Result<Probability, ModelError>),
+    Measured((String, Signals, Baseline)),
+    Reply(reply::Step),
+    Aside(usize, reply::Step),
+}
+
+impl Session {
+    fn new(call: Call, engines: Arc<Engines>) -> Result<Session, audio::codec::CodecError> {
+        let mut hearing = Hearing::new(&engines, call.config.input, call.config.noise_reduction)?;
+        follow(&mut hearing, &call.config);
+        Ok(Session {
+            id: call.id,
+            hearing,
+            conversation: Conversation::new(rules(&call.config)),
+            language: call.config.language,
+            engines,
+            config: call.config,
+            commands: call.commands,
+            events: call.events,
+            dialogue: Dialogue::default(),
+            judging: None,
+            finishing: VecDeque::new(),
+            measuring: None,
+            reply: None,
+            writing: respond::Writing::default(),
+            asides: Vec::new(),
+            baseline: Baseline::new(),
+            signals: None,
+            names: 0,
+            turns: 0,
+        })
+    }
+
+    async fn run(mut self) -> u64 {
+        loop {
+            let woke = self.wake().await;
+            let told = match woke {
+                Woke::Command(None) => break,
+                Woke::Command(Some(request)) => self.command(request).await,
+                Woke::Window => self.windows().await,
+                Woke::Heard(heard) => self.heard(heard).await,
+                Woke::Finished(heard) => self.finished(heard).await,
+                Woke::Judged(over) => self.judged_by_sound(over).await,
+                Woke::Measured((item, signals, baseline)) => {
+                    self.measuring = None;
+                    self.baseline = baseline;
+                    self.tell(Event::Signals { item, signals: Box::new(signals) }).await
+                }
+                Woke::Reply(step) => self.reply_step(step).await,
+                Woke::Aside(index, step) => self.aside_step(index, step).await,
+            };
+            if told.is_err() {
+                break;
+            }
+        }
+        self.turns
+    }
+
+    /// Waits for whatever comes first. Each branch is cancel-safe: streams, receivers, and boxed futures that stay where they are.
+    async fn wake(&mut self) -> Woke {
+        let window = self.hearing.has_window();
+        let room = self.finishing.len() < MOST_FINISHING;
+        let judging = self.judging.as_mut().and_then(|judging| judging.sound.as_mut());
+        let asides = &mut self.asides;
+        tokio::select! {
+            biased;
+            over = async { match judging { Some(sound) => sound.await, None => std::future::pending().await } } => Woke::Judged(over),
+            heard = async { match self.finishing.front_mut() { Some(f) => f.heard.next().await, None => std::future::pending().await } } => Woke::Finished(heard),
+            heard = async { match &mut self.hearing.utterance { Some(u) => u.heard.next().await, None => std::future::pending().await } } => Woke::Heard(heard),
+            step = async { match &mut self.reply { Some(reply) => reply.next().await, None => std::future::pending().await } } => Woke::Reply(step),
+            (index, step) = next_of(asides) => Woke::Aside(index, step),
+            measured = async { match &mut self.measuring { Some(measuring) => measuring.await, None => std::future::pending().await } } => Woke::Measured(measured),
+            // Sound is handled in order with the commands around it: those after it wait until it is through.
+            () = std::future::ready(()), if window => Woke::Window,
+            request = self.commands.recv(), if !window && room => Woke::Command(request),
+        }
+    }
+
+    async fn tell(&self, event: Event) -> Told {
+        self.events.send(event).await.map_err(|_| Gone)
+    }
+
+    async fn fail(&self, event_id: Option<String>, code: &'static str, param: Option<&str>, message: impl Into<String>) -> Told {
+        let error = CallError { code, message: message.into(), param: param.map(str::to_owned), event_id };
+        self.tell(Event::Error(error)).await
+    }
+
+    /// A new name: `item_…`, `resp_…`.
+    fn name(&mut self, kind: &str) -> String {
+        self.names += 1;
+        format!("{kind}_{}{:04}", self.id.rsplit('_').next().unwrap_or_default(), self.names)
+    }
+
+    fn reply_number(&mut self) -> ReplyId {
+        self.names += 1;
+        ReplyId(NonZeroU32::new(self.names as u32).unwrap_or(NonZeroU32::MIN))
+    }
+
+    async fn command(&mut self, Request { event_id, command }: Request) -> Told {
+        match command {
+            Command::Update(config) => {
+                let recode = config.input != self.config.input || config.noise_reduction != self.config.noise_reduction;
+                if recode && let Err(error) = self.hearing.recode(&self.engines, config.input, config.noise_reduction) {
+                    return self.fail(event_id, "invalid_value", Some("session.audio.input.format"), error.to_string()).await;
+                }
+                if config.language != self.config.language {
+                    self.language = config.language;
+                }
+                self.config = *config;
+                self.conversation.follow(rules(&self.config));
+                follow(&mut self.hearing, &self.config);
+                self.tell(Event::Updated).await
+            }
+            Command::Append(bytes) => match self.hearing.append(&bytes) {
+                Ok(()) => Ok(()),
+                Err(error) => self.fail(event_id, "invalid_audio", Some("audio"), error).await,
+            },
+            Command::Commit => {
+                let length = self.hearing.utterance.as_ref().map_or(Samples(0), |utterance| self.hearing.now() - utterance.from);
+                if length.ms(Rate::MODEL) < SHORTEST_COMMIT_MS {
+                    let message = format!(
+                        "the input audio buffer is too small to commit: it holds {:.2} ms of speech, at least {SHORTEST_COMMIT_MS} ms are needed",
+                        length.0 as f64 / 16.0
+                    );
+                    return self.fail(event_id, "input_audio_buffer_commit_empty", None, message).await;
+                }
+                self.decide(Input::Commit).await
+            }
+            Command::Clear => {
+                self.hearing.utterance = None;
+                self.hearing.quiet();
+                self.judging = None;
+                self.decide(Input::Cleared).await?;
+                self.tell(Event::Cleared).await
+            }
+            Command::Create { after, item } => self.create(event_id, after, item).await,
+            Command::Retrieve(id) => match self.dialogue.get(&id).cloned() {
+                Some(item) => self.tell(Event::ItemRetrieved(item)).await,
+                None => self.no_item(event_id, &id).await,
+            },
+            Command::Delete(id) => {
+                if self.dialogue.remove(&id) {
+                    return self.tell(Event::ItemDeleted(id)).await;
+                }
+                self.no_item(event_id, &id).await
+            }
+            Command::Truncate { item, content_index, audio_end_ms } => match self.dialogue.truncate(&item, content_index, audio_end_ms) {
+                Ok(()) => self.tell(Event::ItemTruncated { item, content_index, audio_end_ms }).await,
+                Err((param, message)) => self.fail(event_id, "invalid_value", Some(param), message).await,
+            },
+            Command::Respond(response) => self.respond(event_id, response).await,
+            Command::Cancel(id) => self.cancel(event_id, id).await,
+        }
+    }
+
+    async fn no_item(&self, event_id: Option<String>, id: &str) -> Told {
+        self.fail(event_id, "item_not_found", Some("item_id"), format!("there is no item {id:?} in this conversation")).await
+    }
+
+    async fn create(&mut self, event_id: Option<String>, after: Option<String>, mut item: Item) -> Told {
+        if item.id.is_empty() {
+            item.id = self.name("item");
+        } else if self.dialogue.get(&item.id).is_some() {
+            return self.fail(event_id, "item_exists", Some("item.id"), format!("there is already an item {:?}", item.id)).await;
+        }
+        item.status = Status::Completed;
+        let Some(before) = self.dialogue.add(item.clone(), after.as_deref()) else {
+            let message = format!("there is no item {:?} in this conversation", after.unwrap_or_default());
+            return self.fail(event_id, "item_not_found", Some("previous_item_id"), message).await;
+        };
+        self.tell(Event::ItemAdded { after: before.clone(), item: item.clone() }).await?;
+        self.tell(Event::ItemDone { after: before, item: item.clone() }).await?;
+        if let ItemContent::Message { parts, .. } = item.content {
+            for part in parts {
+                if let Content::Audio { pcm: Some(bytes), transcript: None } = part {
+                    let mut sound = Vec::new();
+                    audio::codec::pcm::decode(&bytes, &mut sound);
+                    let pcm = audio::resample(&sound, Rate::SPEECH, Rate::MODEL);
+                    let heard = hearing::recording(&self.engines, pcm.clone(), self.hint());
+                    self.finishing.push_back(Finishing { item: item.id.clone(), pcm, heard, told: String::new(), respond: None });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Handles the windows that wait, a few at a time.
+    async fn windows(&mut self) -> Told {
+        for _ in 0..WINDOWS_AT_ONCE {
+            if !self.hearing.has_window() {
+                break;
+            }
+            let manual = self.config.turns == TurnDetection::Manual;
+            if manual && self.hearing.utterance.is_none() {
+                let (from, item, hint) = (self.hearing.now(), self.name("item"), self.hint());
+                self.hearing.hear(&self.engines, from, item, hint);
+            }
+            match self.hearing.window(!manual) {
+                Ok(Some(event)) => self.decide(Input::Voice(event)).await?,
+                Ok(None) => {}
+                Err(error) => {
+                    warn!(call = %self.id, %error, "The voice detector failed.");
+                    self.fail(None, "server_error", None, error.to_string()).await?;
+                }
+            }
+            if !manual {
+                self.decide(Input::Window).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Does what the conversation decides about `input`.
+    async fn decide(&mut self, input: Input) -> Told {
+        for output in self.conversation.handle(self.hearing.now(), input) {
+            match output {
+                Output::Hear { from } => {
+                    let (item, hint) = (self.name("item"), self.hint());
+                    self.hearing.hear(&self.engines, from, item, hint);
+                }
+                Output::Announce { at } => {
+                    if let Some(utterance) = &mut self.hearing.utterance {
+                        utterance.announced = true;
+                        let item = utterance.item.clone();
+                        self.tell(Event::SpeechStarted { at_ms: at.ms(Rate::MODEL), item }).await?;
+                    }
+                }
+                Output::Ask => self.ask(),
+                Output::GoOn => {
+                    self.judging = None;
+                    if let Some(utterance) = &mut self.hearing.utterance {
+                        utterance.resume();
+                    }
+                }
+                Output::EndTurn { at, respond } => self.end_turn(at, respond).await?,
+                Output::Forget => {
+                    self.judging = None;
+                    self.hearing.quiet();
+                    self.hearing.utterance = None;
+                }
+                Output::Hold(id) => self.hold(id, true),
+                Output::Release(id) => self.hold(id, false),
+                Output::Interrupt(_) => self.interrupt().await?,
+            }
+        }
+        Ok(())
+    }
+
+    fn hold(&mut self, id: ReplyId, held: bool) {
+        if let Some(reply) = self.reply.as_mut().filter(|reply| reply.id == id) {
+            reply.hold(held);
+        }
+    }
+
+    fn ask(&mut self) {
+        let semantic = matches!(self.config.turns, TurnDetection::Semantic { .. });
+        let Some(utterance) = &mut self.hearing.utterance else { return };
+        let words = self.judging.as_ref().and_then(|judging| judging.words.clone());
+        utterance.pause();
+        let sound = self.engines.turn.as_ref().filter(|_| semantic).map(|turn| {
+            let eight_seconds = 8 * Rate::MODEL.hz() as usize;
+            turn.end_of_turn(utterance.pcm[utterance.pcm.len().saturating_sub(eight_seconds)..].to_vec())
+        });
+        // Without a judge by sound, the length of the pause and the words decide.
+        let over = sound.is_none().then(|| Probability::new(0.5));
+        self.judging = Some(Judging { sound, over, waits_for_words: words.is_none(), words });
+    }
+
+    async fn judged_by_sound(&mut self, over: Result<Probability, ModelError>) -> Told {
+        let over = over.unwrap_or_else(|error| {
+            warn!(call = %self.id, %error, "A pause could not be judged by its sound.");
+            Probability::new(0.5)
+        });
+        if let Some(judging) = &mut self.judging {
+            judging.sound = None;
+            judging.over = Some(over);
+        }
+        self.judged().await
+    }
+
+    /// Tells the conversation once both the sound and the words have spoken.
+    async fn judged(&mut self) -> Told {
+        let Some(judging) = &self.judging else { return Ok(()) };
+        let (Some(over), false) = (judging.over, judging.waits_for_words) else { return Ok(()) };
+        let words = judging.words.clone();
+        self.decide(Input::Judged { over, words }).await
+    }
+
+    /// The transcriber said something of what is still being said.
+    async fn heard(&mut self, heard: Option<Result<Heard, ModelError>>) -> Told {
+        match heard {
+            Some(Ok(Heard::Partial(partial))) => self.draft(&partial.text).await,
+            Some(Ok(Heard::Paused(partial))) => {
+                self.draft(&partial.text).await?;
+                if let Some(judging) = &mut self.judging {
+                    judging.words = Some(partial.text);
+                    judging.waits_for_words = false;
+                }
+                self.judged().await
+            }
+            Some(Ok(Heard::Utterance(utterance))) => {
+                // It heard as much as it can of one utterance: the turn ends here.
+                let item = self.hearing.utterance.as_ref().map(|u| u.item.clone()).unwrap_or_default();
+                self.end_turn(self.hearing.now(), true).await?;
+                if let Some(finishing) = self.finishing.iter_mut().find(|f| f.item == item) {
+                    finishing.heard = futures::stream::once(async move { Ok(Heard::Utterance(utterance)) }).boxed();
+                }
+                Ok(())
+            }
+            Some(Err(error)) => {
+                warn!(call = %self.id, %error, "The transcriber failed; the turn is lost.");
+                let utterance = self.hearing.utterance.take();
+                self.judging = None;
+                self.hearing.quiet();
+                self.decide(Input::Cleared).await?;
+                match utterance {
+                    Some(utterance) => self.tell(Event::TranscriptFailed { item: utterance.item, message: error.to_string() }).await,
+                    None => Ok(()),
+                }
+            }
+            None => {
+                self.hearing.utterance = None;
+                Ok(())
+            }
+        }
+    }
+
+    /// Sends what is new of a draft, where it only grew.
+    async fn draft(&mut self, text: &str) -> Told {
+        if !self.config.transcripts {
+            return Ok(());
+        }
+        let Some(utterance) = self.hearing.utterance.as_mut().filter(|utterance| utterance.announced) else { return Ok(()) };
+        let Some(delta) = stable(text).strip_prefix(utterance.told.as_str()).filter(|delta| !delta.is_empty()).map(str::to_owned) else {
+            return Ok(());
+        };
+        utterance.told.push_str(&delta);
+        let item = utterance.item.clone();
+        self.tell(Event::TranscriptDelta { item, delta }).await
+    }
+
+    /// The caller's turn is over: its sound becomes an item; its last words are on their way.
+    async fn end_turn(&mut self, at: Samples, respond: bool) -> Told {
+        self.judging = None;
+        self.hearing.quiet();
+        let manual = self.config.turns == TurnDetection::Manual;
+        let Some(utterance) = self.hearing.utterance.take() else {
+            // The end of a turn that waited for our answer to finish: its words are already here.
+            return if respond { self.respond(None, Box::default()).await } else { Ok(()) };
+        };
+        self.turns += 1;
+        let (item, told) = (utterance.item.clone(), utterance.told.clone());
+        if utterance.lost > Samples(0) {
+            warn!(call = %self.id, lost_ms = utterance.lost.ms(Rate::MODEL), "The transcriber was too slow and lost sound.");
+        }
+        let (heard, pcm) = utterance.finish();
+        if !manual {
+            self.tell(Event::SpeechStopped { at_ms: at.ms(Rate::MODEL), item: item.clone() }).await?;
+        }
+        let parts = vec![Content::Audio { transcript: None, pcm: None }];
+        let added = Item {
+            id: item.clone(),
+            content: ItemContent::Message { role: models::Role::User, parts },
+            status: Status::Completed,
+        };
+        let after = self.dialogue.add(added.clone(), None).flatten();
+        self.tell(Event::Committed { after: after.clone(), item: item.clone() }).await?;
+        self.tell(Event::ItemAdded { after: after.clone(), item: added.clone() }).await?;
+        self.tell(Event::ItemDone { after, item: added }).await?;
+        let respond = respond.then(Box::<ResponseConfig>::default);
+        self.finishing.push_back(Finishing { item, pcm, heard, told, respond });
+        Ok(())
+    }
+
+    /// The transcriber said something of a turn that is over.
+    async fn finished(&mut self, heard: Option<Result<Heard, ModelError>>) -> Told {
+        let heard = match heard {
+            Some(Ok(Heard::Partial(_) | Heard::Paused(_))) => return Ok(()),
+            Some(Ok(Heard::Utterance(utterance))) => Ok(utterance),
+            Some(Err(error)) => Err(error.to_string()),
+            None => Err("the transcriber ended without a transcript".to_owned()),
+        };
+        let Some(finishing) = self.finishing.pop_front() else { return Ok(()) };
+        match heard {
+            Ok(utterance) => self.transcribed(finishing, utterance).await,
+            Err(message) => {
+                warn!(call = %self.id, item = %finishing.item, %message, "A turn could not be transcribed.");
+                self.tell(Event::TranscriptFailed { item: finishing.item, message }).await
+            }
+        }
+    }
+
+    async fn transcribed(&mut self, finishing: Finishing, utterance: Utterance) -> Told {
+        let Finishing { item, pcm, told, respond, .. } = finishing;
+        self.dialogue.transcribe(&item, &utterance.text);
+        if let Some(language) = &utterance.language
+            && language.confidence.get() >= 0.5
+        {
+            self.language = Some(language.value);
+        }
+        // Rules are answered before the route is chosen; the rest is measured while the model thinks.
+        let wanted = self.engines.router.wanted_by(&self.config.model);
+        let words = utterance.text.clone();
+        let needs = respond.is_some() && !words.is_empty() && !wanted.is_empty();
+        let (mut baseline, spoken) = (self.baseline.clone(), utterance.clone());
+        let name = item.clone();
+        let measuring = async move {
+            let measured = tokio::task::spawn_blocking(move || {
+                let signals = models::measure(&pcm, &spoken, &mut baseline, SignalSet::ALL);
+                (signals, baseline)
+            });
+            let (signals, baseline) = measured.await.unwrap_or_default();
+            (name, signals, baseline)
+        };
+        if needs {
+            let (_, signals, baseline) = measuring.await;
+            self.baseline = baseline;
+            self.signals = Some(Arc::new(signals.clone()));
+            self.tell_transcript(&item, &told, &utterance).await?;
+            self.respond_to_turn(respond, &words).await?;
+            return self.tell(Event::Signals { item, signals: Box::new(signals) }).await;
+        }
+        self.signals = Some(Arc::new(Signals { language: utterance.language.clone(), ..Signals::default() }));
+        self.measuring = Some(Box::pin(measuring));
+        self.respond_to_turn(respond, &words).await?;
+        self.tell_transcript(&item, &told, &utterance).await
+    }
+
+    async fn respond_to_turn(&mut self, respond: Option<Box<ResponseConfig>>, words: &str) -> Told {
+        match respond {
+            // Sound without words is nothing to answer.
+            Some(response) if !words.is_empty() => self.respond(None, response).await,
+            _ => Ok(()),
+        }
+    }
+
+    async fn tell_transcript(&self, item: &str, told: &str, utterance: &Utterance) -> Told {
+        if !self.config.transcripts {
+            return Ok(());
+        }
+        if let Some(delta) = utterance.text.strip_prefix(told).filter(|delta| !delta.is_empty()) {
+            self.tell(Event::TranscriptDelta { item: item.to_owned(), delta: delta.to_owned() }).await?;
+        }
+        self.tell(Event::TranscriptDone {
+            item: item.to_owned(),
+            text: utterance.text.clone(),
+            language: utterance.language.as_ref().map(|language| language.value.to_string()),
+            seconds: utterance.duration.as_secs_f64(),
+        })
+        .await
+    }
+
+    fn hint(&self) -> Hint {
+        Hint {
+            language: self.language,
+            prompt: self.config.vocabulary.clone(),
+            word_times: false,
+            partials: self.config.transcripts,
+        }
+    }
+}
+
+/// All but the last word of a draft: the last is often half heard.
+fn stable(text: &str) -> &str {
+    text.trim_end().rfind(' ').map_or("", |at| &text[..at])
+}
+
+async fn next_of(asides: &mut [(Reply, respond::Writing)]) -> (usize, reply::Step) {
+    if asides.is_empty() {
+        return std::future::pending().await;
+    }
+    let steps = asides.iter_mut().map(|(reply, _)| Box::pin(reply.next()));
+    let (step, index, _) = futures::future::select_all(steps).await;
+    (index, step)
+}
+
+fn rules(config: &SessionConfig) -> Rules {
+    let ms = |ms| Rate::MODEL.samples_in_ms(ms);
+    match config.turns {
+        TurnDetection::Manual => Rules { ends: Ends::Manual, respond: false, interrupt: false },
+        TurnDetection::Silence { silence_ms, then, .. } => {
+            Rules { ends: Ends::Silence(ms(silence_ms)), respond: then.respond, interrupt: then.interrupt }
+        }
+        TurnDetection::Semantic { eagerness, then } => {
+            let (sure, unsure) = match eagerness {
+                Eagerness::High => (128, 1_000),
+                Eagerness::Medium => (160, 1_800),
+                Eagerness::Low => (400, 3_000),
+            };
+            Rules { ends: Ends::Judged { sure: ms(sure), unsure: ms(unsure) }, respond: then.respond, interrupt: then.interrupt }
+        }
+    }
+}
+
+fn follow(hearing: &mut Hearing, config: &SessionConfig) {
+    let (threshold, padding_ms) = match config.turns {
+        TurnDetection::Silence { threshold, padding_ms, .. } => (threshold, padding_ms),
+        TurnDetection::Manual | TurnDetection::Semantic { .. } => (0.5, 300),
+    };
+    hearing.follow(threshold, Rate::MODEL.samples_in_ms(padding_ms));
+}

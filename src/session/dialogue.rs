@@ -1,0 +1,205 @@
+//! The items of a conversation, in order, and the prompt that a model gets of them.
+
+use models::{Message, Part, Prompt, Role, ToolCall, Word};
+use serde_json::json;
+use web::call::{Content, Item, ItemContent, ResponseConfig, SessionConfig};
+
+/// Items kept at most: a call of an hour has a few hundred. The oldest are forgotten first.
+const MOST_ITEMS: usize = 1_000;
+
+/// The history of a call.
+#[derive(Default)]
+pub(super) struct Dialogue {
+    items: Vec<Entry>,
+}
+
+struct Entry {
+    item: Item,
+    /// For spoken items of ours: where each word stands in the speech.
+    words: Vec<Word>,
+}
+
+impl Dialogue {
+    /// The last item's name.
+    pub(super) fn last(&self) -> Option<String> {
+        self.items.last().map(|entry| entry.item.id.clone())
+    }
+
+    /// The named item.
+    pub(super) fn get(&self, id: &str) -> Option<&Item> {
+        self.items.iter().find(|entry| entry.item.id == id).map(|entry| &entry.item)
+    }
+
+    /// Adds an item at the end, or after the named one (`root`: at the front): the name of the item before it, or `None` where the named one is unknown.
+    pub(super) fn add(&mut self, item: Item, after: Option<&str>) -> Option<Option<String>> {
+        let at = match after {
+            None => self.items.len(),
+            Some("root") => 0,
+            Some(id) => self.items.iter().position(|entry| entry.item.id == id)? + 1,
+        };
+        self.items.insert(at, Entry { item, words: Vec::new() });
+        if self.items.len() > MOST_ITEMS {
+            self.items.remove(0);
+        }
+        Some(at.checked_sub(1).and_then(|before| self.items.get(before)).map(|entry| entry.item.id.clone()))
+    }
+
+    /// Puts the whole item in the place of its beginning.
+    pub(super) fn replace(&mut self, item: Item, words: Vec<Word>) {
+        if let Some(entry) = self.items.iter_mut().find(|entry| entry.item.id == item.id) {
+            *entry = Entry { item, words };
+        }
+    }
+
+    /// The item before the named one.
+    pub(super) fn before(&self, id: &str) -> Option<String> {
+        let at = self.items.iter().position(|entry| entry.item.id == id)?;
+        at.checked_sub(1).and_then(|before| self.items.get(before)).map(|entry| entry.item.id.clone())
+    }
+
+    /// Forgets an item; whether there was one.
+    pub(super) fn remove(&mut self, id: &str) -> bool {
+        let before = self.items.len();
+        self.items.retain(|entry| entry.item.id != id);
+        self.items.len() != before
+    }
+
+    /// Fills in what the caller said.
+    pub(super) fn transcribe(&mut self, id: &str, text: &str) {
+        if let Some(entry) = self.items.iter_mut().find(|entry| entry.item.id == id)
+            && let ItemContent::Message { parts, .. } = &mut entry.item.content
+        {
+            for part in parts {
+                if let Content::Audio { transcript, pcm } = part {
+                    *transcript = Some(text.to_owned());
+                    *pcm = None;
+                }
+            }
+        }
+    }
+
+    /// Cuts a spoken item to the words that begin before `ms`. An error says what is wrong with the request.
+    pub(super) fn truncate(&mut self, id: &str, content_index: usize, ms: u64) -> Result<(), (&'static str, String)> {
+        let Some(entry) = self.items.iter_mut().find(|entry| entry.item.id == id) else {
+            return Err(("item_id", format!("there is no item {id:?} in this conversation")));
+        };
+        let ItemContent::Message { role: Role::Assistant, parts } = &mut entry.item.content else {
+            return Err(("item_id", "only messages of the assistant can be truncated".to_owned()));
+        };
+        let Some(Content::Audio { transcript, .. }) = parts.get_mut(content_index) else {
+            return Err(("content_index", format!("part {content_index} of item {id:?} is no audio; its audio is part 0")));
+        };
+        let end = entry.words.last().map_or(0, |word| word.end.as_millis() as u64);
+        // Clients count what they received, silence after the last word included.
+        if !entry.words.is_empty() && ms > end + 2_000 {
+            return Err(("audio_end_ms", format!("the audio of item {id:?} is only {end} ms long")));
+        }
+        if !entry.words.is_empty() {
+            *transcript = Some(heard(&entry.words, ms));
+            entry.words.retain(|word| (word.start.as_millis() as u64) < ms);
+        }
+        Ok(())
+    }
+
+    /// What a model is asked.
+    pub(super) fn prompt(&self, config: &SessionConfig, response: &ResponseConfig, input: Option<&[Item]>) -> Prompt {
+        let mut messages = Vec::new();
+        let instructions = response.instructions.as_deref().unwrap_or(&config.instructions);
+        if !instructions.is_empty() {
+            messages.push(Message::text(Role::System, instructions));
+        }
+        match input {
+            Some(items) => items.iter().for_each(|item| add_message(&mut messages, item)),
+            None => self.items.iter().for_each(|entry| add_message(&mut messages, &entry.item)),
+        }
+        Prompt {
+            model: config.model.clone(),
+            messages,
+            tools: response.tools.clone().unwrap_or_else(|| config.tools.clone()),
+            tool_choice: response.tool_choice.clone().or_else(|| config.tool_choice.clone()),
+            sampling: models::Sampling {
+                max_tokens: response.max_tokens.or(config.max_tokens),
+                temperature: config.temperature,
+                ..models::Sampling::default()
+            },
+            extra: serde_json::Map::new(),
+        }
+    }
+}
+
+/// The words of a speech that begin before `ms`.
+pub(super) fn heard(words: &[Word], ms: u64) -> String {
+    let words: Vec<&str> = words.iter().filter(|word| (word.start.as_millis() as u64) < ms).map(|word| word.text.as_str()).collect();
+    words.join(" ")
+}
+
+fn add_message(messages: &mut Vec<Message>, item: &Item) {
+    match &item.content {
+        ItemContent::Message { role, parts } => {
+            let parts: Vec<Part> = parts
+                .iter()
+                .filter_map(|part| match part {
+                    Content::Text(text) => Some(Part::Text(text.clone())),
+                    Content::Audio { transcript, .. } => transcript.clone().filter(|text| !text.is_empty()).map(Part::Text),
+                    Content::Image(url) => Some(Part::Other(json!({ "type": "image_url", "image_url": { "url": url } }))),
+                })
+                .collect();
+            if !parts.is_empty() {
+                messages.push(Message { parts, ..Message::text(*role, "") });
+            }
+        }
+        ItemContent::FunctionCall { call_id, name, arguments } => {
+            let call = ToolCall { id: call_id.clone(), name: name.clone(), arguments: arguments.clone() };
+            // Calls of one answer belong into one message.
+            match messages.last_mut() {
+                Some(last) if last.role == Role::Assistant => last.tool_calls.push(call),
+                _ => messages.push(Message { parts: Vec::new(), tool_calls: vec![call], ..Message::text(Role::Assistant, "") }),
+            }
+        }
+        ItemContent::FunctionCallOutput { call_id, output } => {
+            messages.push(Message { tool_call_id: Some(call_id.clone()), ..Message::text(Role::Tool, output.clone()) });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use web::call::Status;
+
+    fn said(id: &str, role: Role, text: &str) -> Item {
+        let parts = vec![Content::Audio { transcript: Some(text.to_owned()), pcm: None }];
+        Item { id: id.to_owned(), content: ItemContent::Message { role, parts }, status: Status::Completed }
+    }
+
+    #[test]
+    fn items_stand_where_they_were_put() {
+        let mut dialogue = Dialogue::default();
+        assert_eq!(dialogue.add(said("b", Role::User, "two"), None), Some(None));
+        assert_eq!(dialogue.add(said("c", Role::Assistant, "three"), Some("b")), Some(Some("b".into())));
+        assert_eq!(dialogue.add(said("a", Role::User, "one"), Some("root")), Some(None));
+        assert_eq!(dialogue.add(said("x", Role::User, "lost"), Some("nobody")), None);
+        assert_eq!(dialogue.before("c"), Some("b".into()));
+        assert!(dialogue.remove("b") && !dialogue.remove("b"));
+        assert_eq!(dialogue.last(), Some("c".into()));
+    }
+
+    #[test]
+    fn a_truncated_item_keeps_what_was_heard() {
+        let mut dialogue = Dialogue::default();
+        dialogue.add(said("a", Role::Assistant, "One two three."), None);
+        let word = |text: &str, start: u64| Word {
+            text: text.into(),
+            start: Duration::from_millis(start),
+            end: Duration::from_millis(start + 200),
+        };
+        dialogue.replace(said("a", Role::Assistant, "One two three."), vec![word("One", 0), word("two", 300), word("three.", 600)]);
+        assert_eq!(dialogue.truncate("a", 0, 500), Ok(()));
+        let ItemContent::Message { parts, .. } = &dialogue.get("a").expect("it is there").content else { panic!("a message") };
+        assert_eq!(parts[0], Content::Audio { transcript: Some("One two".into()), pcm: None });
+        for (id, part, ms, field) in [("b", 0, 0, "item_id"), ("a", 1, 0, "content_index"), ("a", 0, 60_000, "audio_end_ms")] {
+            assert_eq!(dialogue.truncate(id, part, ms).map_err(|e| e.0), Err(field));
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! Answers: how one begins, what the client is told of it as it goes on, and how it ends.
+
+use std::time::Instant;
+
+use futures::StreamExt;
+use models::{Delta, Finish, Role};
+use router::Facts;
+use tracing::{info, warn};
+use web::call::{
+    Content, Ending, Event, InputItem, Item, ItemContent, ItemId, Place, Response, ResponseConfig, Routed, Status,
+};
+
+use super::dialogue;
+use super::reply::{Reply, Step};
+use super::{Session, Told};
+use crate::conversation::Input;
+
+/// Answers beside the conversation at once.
+const MOST_ASIDES: usize = 4;
+
+/// The items of an answer as the client knows them.
+#[derive(Default)]
+pub(super) struct Writing {
+    began: Option<Instant>,
+    aside: bool,
+    metadata: Option<serde_json::Value>,
+    voice: String,
+    /// The message, once it has words.
+    message: Option<Place>,
+    /// Calls of functions, by their index in the model's answer: where, and the call's id.
+    calls: Vec<(Place, String)>,
+    /// Items that are whole.
+    done: Vec<Item>,
+    next_index: usize,
+}
+
+impl Session {
+    /// Begins an answer.
+    pub(super) async fn respond(&mut self, event_id: Option<String>, response: Box<ResponseConfig>) -> Told {
+        if !response.aside && self.reply.is_some() {
+            let message = "the conversation already has an answer in progress; wait for response.done or cancel it first";
+            return self.fail(event_id, "conversation_already_has_active_response", None, message).await;
+        }
+        if response.aside && self.asides.len() >= MOST_ASIDES {
+            let message = format!("at most {MOST_ASIDES} answers beside the conversation are written at once");
+            return self.fail(event_id, "too_many_responses", None, message).await;
+        }
+        let input = match self.input(&response) {
+            Ok(input) => input,
+            Err(id) => {
+                let message = format!("there is no item {id:?} in this conversation");
+                return self.fail(event_id, "item_not_found", Some("response.input"), message).await;
+            }
+        };
+        let mut prompt = self.dialogue.prompt(&self.config, &response, input.as_deref());
+        if self.engines.router.resolve(&prompt.model).is_none() {
+            // Clients of other vendors name models that only those have.
+            prompt.model = "auto".to_owned();
+        }
+        let facts = Facts { metadata: self.config.metadata.clone(), user: self.config.user.clone(), signals: self.signals.clone() };
+        let spoken = response.spoken.unwrap_or(self.config.spoken);
+        let voice = self.engines.voice(response.voice.as_ref().or(self.config.voice.as_ref()));
+        let answer = match self.engines.router.complete(router::Request { prompt, facts }) {
+            Ok(answer) => answer,
+            Err(error) => return self.fail(event_id, "invalid_request_error", error.param().as_deref().map(|_| "session.model"), error.to_string()).await,
+        };
+        let routed = (answer.decision().clone(), answer.log());
+        let stream = if spoken {
+            models::read_aloud(answer.boxed(), &*self.engines.synthesizer, voice.clone())
+        } else {
+            answer.map(|delta| delta.map(models::Piece::Delta)).boxed()
+        };
+        let (id, name) = (self.reply_number(), self.name("resp"));
+        let codec = spoken.then_some(self.config.output);
+        let reply = match Reply::new(id, name.clone(), routed, stream, codec) {
+            Ok(reply) => reply,
+            Err(error) => return self.fail(event_id, "invalid_value", Some("session.audio.output.format"), error.to_string()).await,
+        };
+        let writing = Writing {
+            began: Some(Instant::now()),
+            aside: response.aside,
+            metadata: response.metadata,
+            voice: voice.name,
+            ..Writing::default()
+        };
+        let created = described(&reply, &writing, None);
+        let decision = reply.decision.clone();
+        if response.aside {
+            self.asides.push((reply, writing));
+        } else {
+            self.reply = Some(reply);
+            self.writing = writing;
+            self.decide_now(Input::ReplyBegan(id));
+        }
+        self.tell(Event::ResponseCreated(Box::new(created))).await?;
+        self.tell(Event::Routed { response: name, decision }).await
+    }
+
+    /// Inputs that ask for nothing.
+    fn decide_now(&mut self, input: Input) {
+        let outputs = self.conversation.handle(self.hearing.now(), input);
+        debug_assert!(outputs.is_empty(), "beginnings of answers ask for nothing: {outputs:?}");
+    }
+
+    fn input(&self, response: &ResponseConfig) -> Result<Option<Vec<Item>>, ItemId> {
+        let Some(input) = &response.input else { return Ok(None) };
+        let item = |item: &InputItem| match item {
+            InputItem::Item(item) => Ok(item.clone()),
+            InputItem::Reference(id) => self.dialogue.get(id).cloned().ok_or_else(|| id.clone()),
+        };
+        input.iter().map(item).collect::<Result<Vec<_>, _>>().map(Some)
+    }
+
+    pub(super) async fn cancel(&mut self, event_id: Option<String>, id: Option<String>) -> Told {
+        if let Some(at) = id.as_ref().and_then(|id| self.asides.iter().position(|(reply, _)| reply.response == *id)) {
+            let (reply, writing) = self.asides.remove(at);
+            return self.close(reply, writing, Ending::ClientCancelled).await;
+        }
+        let matches = self.reply.as_ref().is_some_and(|reply| id.as_ref().is_none_or(|id| reply.response == *id));
+        if !matches {
+            let message = "there is no answer in progress to cancel; the session goes on";
+            return self.fail(event_id, "response_cancel_not_active", Some("response_id"), message).await;
+        }
+        self.end_reply(Ending::ClientCancelled).await
+    }
+
+    /// The caller has the word: the answer is given up, and the history keeps what was heard of it.
+    pub(super) async fn interrupt(&mut self) -> Told {
+        if self.reply.is_some() { self.end_reply(Ending::Interrupted).await } else { Ok(()) }
+    }
+
+    async fn end_reply(&mut self, ending: Ending) -> Told {
+        let Some(reply) = self.reply.take() else { return Ok(()) };
+        let id = reply.id;
+        let writing = std::mem::take(&mut self.writing);
+        self.close(reply, writing, ending).await?;
+        Box::pin(self.decide(Input::ReplyEnded(id))).await
+    }
+
+    pub(super) async fn reply_step(&mut self, step: Step) -> Told {
+        let Some(mut reply) = self.reply.take() else { return Ok(()) };
+        let mut writing = std::mem::take(&mut self.writing);
+        let first = matches!(step, Step::Audio(_)) && writing.began.is_some_and(|_| self.conversation.reply() == Some(reply.id));
+        let ending = self.step(&mut reply, &mut writing, step).await?;
+        let id = reply.id;
+        self.reply = Some(reply);
+        self.writing = writing;
+        if first {
+            self.decide_now(Input::ReplySpeaks(id));
+        }
+        match ending {
+            None => Ok(()),
+            Some(ending) => self.end_reply(ending).await,
+        }
+    }
+
+    pub(super) async fn aside_step(&mut self, index: usize, step: Step) -> Told {
+        let (mut reply, mut writing) = self.asides.swap_remove(index);
+        match self.step(&mut reply, &mut writing, step).await? {
+            None => {
+                self.asides.push((reply, writing));
+                Ok(())
+            }
+            Some(ending) => self.close(reply, writing, ending).await,
+        }
+    }
+
+    /// Tells the client one step; the ending, if it was the last.
+    async fn step(&mut self, reply: &mut Reply, writing: &mut Writing, step: Step) -> Result<Option<Ending>, super::Gone> {
+        match step {
+            Step::Delta(Delta::Text(delta)) => {
+                let place = self.message(reply, writing).await?;
+                self.tell(Event::TextDelta { place, spoken: reply.is_spoken(), delta }).await?;
+            }
+            Step::Delta(Delta::ToolCall { index, arguments, .. }) => {
+                // The completion has merged the piece already: it knows the call's name and id.
+                let index = index.min(reply.completion.tool_calls.len().saturating_sub(1));
+                let (place, call_id) = self.call(reply, writing, index).await?;
+                if !arguments.is_empty() {
+                    self.tell(Event::CallDelta { place, call_id, delta: arguments }).await?;
+                }
+            }
+            Step::Delta(Delta::Reasoning(_) | Delta::Usage(_) | Delta::Finish(_)) => {}
+            Step::Audio(audio) => {
+                let place = self.message(reply, writing).await?;
+                self.tell(Event::AudioDelta { place, audio }).await?;
+            }
+            Step::Mute(error) => {
+                warn!(call = %self.id, response = %reply.response, %error, "The answer goes on without speech.");
+                self.fail(None, "synthesizer_failed", None, error.to_string()).await?;
+            }
+            Step::Failed(error) => {
+                warn!(call = %self.id, response = %reply.response, %error, "The answer broke.");
+                return Ok(Some(Ending::Failed(error.to_string())));
+            }
+            Step::Ended => {
+                return Ok(Some(match reply.completion.finish {
+                    Some(Finish::Length) => Ending::MaxTokens,
+                    Some(Finish::ContentFilter) => Ending::ContentFilter,
+                    Some(Finish::Stop | Finish::ToolCalls) | None => Ending::Whole,
+                }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The answer's message, begun if it was not.
+    async fn message(&mut self, reply: &Reply, writing: &mut Writing) -> Result<Place, super::Gone> {
+        if let Some(place) = &writing.message {
+            return Ok(place.clone());
+        }
+        let item = Item {
+            id: self.name("item"),
+            content: ItemContent::Message { role: Role::Assistant, parts: Vec::new() },
+            status: Status::InProgress,
+        };
+        let place = self.begin(reply, writing, item).await?;
+        self.tell(Event::PartAdded { place: place.clone(), spoken: reply.is_spoken() }).await?;
+        writing.message = Some(place.clone());
+        Ok(place)
+    }
+
+    async fn call(&mut self, reply: &Reply, writing: &mut Writing, index: usize) -> Result<(Place, String), super::Gone> {
+        if let Some(call) = writing.calls.get(index) {
+            return Ok(call.clone());
+        }
+        let call = reply.completion.tool_calls.get(index).cloned().unwrap_or_default();
+        let call_id = if call.id.is_empty() { self.name("call") } else { call.id };
+        let content = ItemContent::FunctionCall { call_id: call_id.clone(), name: call.name, arguments: String::new() };
+        let item = Item { id: self.name("item"), content, status: Status::InProgress };
+        let place = self.begin(reply, writing, item).await?;
+        writing.calls.push((place.clone(), call_id.clone()));
+        Ok((place, call_id))
+    }
+
+    async fn begin(&mut self, reply: &Reply, writing: &mut Writing, item: Item) -> Result<Place, super::Gone> {
+        let place = Place { response: reply.response.clone(), item: item.id.clone(), output_index: writing.next_index };
+        writing.next_index += 1;
+        self.tell(Event::OutputItemAdded { place: place.clone(), item: item.clone() }).await?;
+        if !writing.aside {
+            let after = self.dialogue.add(item.clone(), None).flatten();
+            self.tell(Event::ItemAdded { after, item }).await?;
+        }
+        Ok(place)
+    }
+
+    /// Ends an answer, however it ended, and tells the client.
+    async fn close(&mut self, reply: Reply, mut writing: Writing, ending: Ending) -> Told {
+        let cut = matches!(ending, Ending::Interrupted | Ending::ClientCancelled);
+        let status = if ending == Ending::Whole { Status::Completed } else { Status::Incomplete };
+        if let Some(place) = writing.message.take() {
+            let spoken = reply.is_spoken();
+            let text = match (spoken, cut) {
+                (true, true) => dialogue::heard(&reply.words, reply.heard().as_millis() as u64),
+                _ => reply.completion.text.trim().to_owned(),
+            };
+            self.tell(Event::PartDone { place: place.clone(), spoken, text: text.clone() }).await?;
+            let part = if spoken { Content::Audio { transcript: Some(text), pcm: None } } else { Content::Text(text) };
+            let content = ItemContent::Message { role: Role::Assistant, parts: vec![part] };
+            let item = Item { id: place.item.clone(), content, status };
+            self.whole(&mut writing, place, item, &reply).await?;
+        }
+        for (index, (place, call_id)) in std::mem::take(&mut writing.calls).into_iter().enumerate() {
+            let call = reply.completion.tool_calls.get(index).cloned().unwrap_or_default();
+            let (name, arguments) = (call.name, call.arguments);
+            if !cut {
+                let done = Event::CallDone { place: place.clone(), call_id: call_id.clone(), name: name.clone(), arguments: arguments.clone() };
+                self.tell(done).await?;
+            }
+            let item = Item { id: place.item.clone(), content: ItemContent::FunctionCall { call_id, name, arguments }, status };
+            self.whole(&mut writing, place, item, &reply).await?;
+        }
+        let first_sound = reply.first_sound.zip(writing.began).map(|(first, began)| (first - began).as_millis() as u64);
+        info!(
+            call = %self.id, response = %reply.response, route = %reply.decision.route, first_audio_ms = first_sound, ending = ?ending,
+            "Answer ends."
+        );
+        let response = described(&reply, &writing, Some(ending));
+        self.tell(Event::ResponseDone(Box::new(response))).await
+    }
+
+    async fn whole(&mut self, writing: &mut Writing, place: Place, item: Item, reply: &Reply) -> Told {
+        if !writing.aside {
+            self.dialogue.replace(item.clone(), reply.words.clone());
+            let after = self.dialogue.before(&item.id);
+            self.tell(Event::ItemDone { after, item: item.clone() }).await?;
+        }
+        writing.done.push(item.clone());
+        self.tell(Event::OutputItemDone { place, item }).await
+    }
+}
+
+fn described(reply: &Reply, writing: &Writing, ending: Option<Ending>) -> Response {
+    let attempts = reply.log.attempts();
+    Response {
+        id: reply.response.clone(),
+        routed: ending.is_some().then(|| Routed { decision: reply.decision.clone(), attempts }),
+        ending,
+        output: writing.done.clone(),
+        spoken: reply.is_spoken(),
+        aside: writing.aside,
+        voice: writing.voice.clone(),
+        usage: reply.completion.usage,
+        metadata: writing.metadata.clone(),
+    }
+}
