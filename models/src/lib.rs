@@ -12,6 +12,8 @@ mod prompt;
 pub mod remote;
 mod signals;
 pub mod sse;
+pub mod stt;
+pub mod tts;
 mod utterance;
 mod voice;
 mod weights;

@@ -1,0 +1,4 @@
+//! Speech to text: one recogniser a file.
+
+#[cfg(feature = "remote")]
+pub mod remote;

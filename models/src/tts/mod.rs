@@ -1,0 +1,4 @@
+//! Text to speech: one synthesizer a file.
+
+#[cfg(feature = "remote")]
+pub mod remote;
