@@ -27,6 +27,7 @@ pub mod stt;
 pub mod tts;
 #[cfg(feature = "smart-turn")]
 pub mod turn;
+pub mod tts;
 mod utterance;
 #[cfg(feature = "silero")]
 pub mod vad;

@@ -15,10 +15,10 @@ mod object;
 mod provider;
 mod race;
 mod route;
-#[path = "router.rs"]
-mod routing;
+mod router;
 mod rule;
 
+pub use self::router::{Config, ModelInfo, Request, Resolved, Router};
 pub use answer::{Answer, Decision};
 pub use attempt::{Attempt, AttemptLog, Outcome};
 pub use error::{Fault, RouteError, RouterError};
@@ -27,5 +27,4 @@ pub use object::{
     ConditionObject, MessageTemplate, RouteEntry, RouteObject, RouterObject, TextGenerationConfig, VariantObject, WeightedVariant,
 };
 pub use provider::Provider;
-pub use routing::{Config, ModelInfo, Request, Resolved, Router};
 pub use rule::RuleCount;

@@ -242,3 +242,6 @@ fn answer(decision: Decision, targets: Vec<Target>, limits: Limits, prompt: Prom
     let log = AttemptLog::default();
     Answer { decision, deltas: race::run(targets, limits, prompt, log.clone()), log }
 }
+
+#[cfg(test)]
+mod tests;

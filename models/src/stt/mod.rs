@@ -65,3 +65,7 @@ impl Identifier for Whisper {
         self.detect(pcm)
     }
 }
+//! Speech to text: one recogniser a file.
+
+#[cfg(feature = "remote")]
+pub mod remote;

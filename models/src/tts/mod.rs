@@ -46,3 +46,7 @@ pub(crate) trait Voicebox: Send + 'static {
     /// Says a clause: plain text with its punctuation.
     fn say(&mut self, clause: &str, voice: &Voice) -> Result<Said, ModelError>;
 }
+//! Text to speech: one synthesizer a file.
+
+#[cfg(feature = "remote")]
+pub mod remote;

@@ -1,1 +1,210 @@
+use std::time::Duration;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::remote::Secret;
+use crate::{Completion, Sampling};
+
+/// What becomes of a stream of bytes, and how it ends.
+fn read(pieces: &[&[u8]], end: bool) -> (Completion, Option<ErrorKind>) {
+    let mut reading = Reading { events: Parser::default(), chunks: Chunks::new("p/m"), ready: VecDeque::new(), over: false };
+    for piece in pieces {
+        if !reading.over {
+            reading.push(piece);
+        }
+    }
+    if end && !reading.over {
+        reading.end(None);
+    }
+    let mut completion = Completion::default();
+    let mut error = None;
+    for item in reading.ready {
+        match item {
+            Ok(delta) => completion.push(delta),
+            Err(failure) => error = Some(failure.kind),
+        }
+    }
+    (completion, error)
+}
+
+#[test]
+fn streams_are_read_however_they_are_written() {
+    const HI: &str = r#"data: {"choices":[{"index":0,"delta":{"content":"Hi é"}}]}"#;
+    const STOP: &str = r#"data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
+    for (stream, text, error) in [
+        (format!("{HI}\n\n{STOP}\n\ndata: [DONE]\n\n"), "Hi é", None),
+        (format!(": hello\r\n\r\n{HI}\r\n\r\n{STOP}\r\n\r\n"), "Hi é", None),
+        (format!("{HI}\n\ndata: [DONE]\n\n{HI}\n\n"), "Hi é", None),
+        (format!("{HI}\n\n"), "Hi é", Some(ErrorKind::Closed)),
+        (format!("{HI}\n\ndata: {{\"choices\":[\n\n"), "Hi é", Some(ErrorKind::Protocol)),
+        (
+            "data: {\"choices\":[{\"delta\":\ndata: {\"content\":\"two lines\"},\"finish_reason\":\"stop\"}]}\n\n".to_owned(),
+            "two lines",
+            None,
+        ),
+        ("data: {\"error\":{\"message\":\"busy\",\"code\":429}}\n\n".to_owned(), "", Some(ErrorKind::Overloaded)),
+        ("data: {\"error\":{\"message\":\"busy\",\"type\":\"overloaded_error\"}}\n\n".to_owned(), "", Some(ErrorKind::Overloaded)),
+        ("event: error\ndata: {\"message\":\"oh\"}\n\n".to_owned(), "", Some(ErrorKind::Failed)),
+        ("data: {\"error\":null,\"choices\":[{\"delta\":{\"content\":\"ok\"},\"finish_reason\":\"stop\"}]}\n\n".to_owned(), "ok", None),
+        ("data: {\"choices\":[{\"message\":{\"content\":\"whole\"},\"finish_reason\":\"stop\"}]}\n\n".to_owned(), "whole", None),
+        ("data: 7\n\ndata: []\n\ndata: {\"choices\":3}\n\ndata: [DONE]\n\n".to_owned(), "", None),
+        (String::new(), "", Some(ErrorKind::Closed)),
+    ] {
+        let (completion, failed) = read(&[stream.as_bytes()], true);
+        assert_eq!((completion.text.as_str(), failed), (text, error), "{stream}");
+        let bytes: Vec<&[u8]> = stream.as_bytes().chunks(1).collect();
+        let (completion, failed) = read(&bytes, true);
+        assert_eq!((completion.text.as_str(), failed), (text, error), "byte by byte: {stream}");
+    }
+}
+
+#[test]
+fn reasoning_tool_calls_usage_and_finish_are_kept() {
+    let stream = concat!(
+        "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":null,\"reasoning_content\":\"hm\"}}]}\n\n",
+        "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"c1\",\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"a\\\"\"}}]}}]}\n\n",
+        "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\":1}\"}},{\"index\":1,\"id\":\"c2\",\"function\":{\"name\":\"g\",\"arguments\":{}}}]}}]}\n\n",
+        "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"tool_calls\"}]}\n\n",
+        "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":7,\"prompt_tokens_details\":{\"cached_tokens\":2},\"completion_tokens_details\":{\"reasoning_tokens\":3}}}\n\n",
+        "data: [DONE]\n\n"
+    );
+    let (completion, error) = read(&[stream.as_bytes()], true);
+    assert_eq!((completion.reasoning.as_str(), error), ("hm", None));
+    let call = |id: &str, name: &str, arguments: &str| ToolCall { id: id.into(), name: name.into(), arguments: arguments.into() };
+    assert_eq!(completion.tool_calls, [call("c1", "f", "{\"a\":1}"), call("c2", "g", "{}")]);
+    assert_eq!(completion.finish, Some(Finish::ToolCalls));
+    assert_eq!(completion.usage, Some(Usage { input_tokens: 5, cached_tokens: 2, output_tokens: 7, reasoning_tokens: 3 }));
+}
+
+#[test]
+fn a_request_keeps_what_it_does_not_know() {
+    let mut user = Message::text(Role::User, "Hi");
+    user.parts.push(Part::Other(json!({"type": "image_url", "image_url": {"url": "data:,"}})));
+    user.extra.insert("name".into(), json!("ann"));
+    let mut assistant = Message { parts: Vec::new(), ..Message::text(Role::Assistant, "") };
+    assistant.tool_calls.push(ToolCall { id: "c1".into(), name: "f".into(), arguments: "{}".into() });
+    let prompt = Prompt {
+        model: "m".into(),
+        messages: vec![user, assistant],
+        sampling: Sampling { max_tokens: Some(9), temperature: Some(0.7), stop: vec!["x".into()], ..Sampling::default() },
+        extra: [("logit_bias".to_owned(), json!({"1": 2})), ("stream_options".to_owned(), json!({"obfuscate": false}))]
+            .into_iter()
+            .collect(),
+        ..Prompt::default()
+    };
+    let expected = json!({"logit_bias": {"1": 2}, "stream_options": {"obfuscate": false, "include_usage": true}, "model": "m",
+        "messages": [
+            {"role": "user", "content": [{"type": "text", "text": "Hi"}, {"type": "image_url", "image_url": {"url": "data:,"}}], "name": "ann"},
+            {"role": "assistant", "content": null, "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]}],
+        "max_tokens": 9, "temperature": 0.7, "stop": ["x"], "stream": true});
+    assert_eq!(request(&prompt), expected);
+}
+
+#[test]
+fn recorded_streams_of_real_providers_are_read_whole() {
+    let root = std::env::var("TIMBRE_DATA").unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data").to_owned());
+    let Ok(files) = std::fs::read_dir(format!("{root}/fixtures/openai_http")) else {
+        eprintln!("skipped: no recorded streams under {root}; set TIMBRE_DATA");
+        return;
+    };
+    let mut seen = 0;
+    for file in files.flatten().map(|file| file.path()).filter(|path| path.to_string_lossy().contains("src__chat__")) {
+        if !file.to_string_lossy().ends_with(".chunks.txt") {
+            continue;
+        }
+        let lines = std::fs::read_to_string(&file).expect("it is text");
+        let stream: String = lines.lines().map(|line| format!("data: {line}\n\n")).collect();
+        let (completion, error) = read(&[stream.as_bytes()], true);
+        assert!(error.is_none() && !completion.text.is_empty() && completion.finish == Some(Finish::Stop), "{}", file.display());
+        assert!(completion.usage.is_some_and(|usage| usage.output_tokens > 0), "{}", file.display());
+        seen += 1;
+    }
+    assert!(seen > 0);
+}
+
+/// A server that answers each connection with the same pieces, then closes or keeps still.
+async fn server(pieces: &[&str], then_close: bool) -> Endpoint {
+    let pieces: Vec<String> = pieces.iter().map(|piece| (*piece).to_owned()).collect();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback is there");
+    let address = listener.local_addr().expect("it is bound");
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let mut request = Vec::new();
+            let mut buffer = [0; 4_096];
+            while !request.windows(4).any(|window| window == b"\r\n\r\n") {
+                match socket.read(&mut buffer).await {
+                    Ok(n) if n > 0 => request.extend_from_slice(&buffer[..n]),
+                    _ => break,
+                }
+            }
+            for piece in &pieces {
+                let _ = socket.write_all(piece.as_bytes()).await;
+                let _ = socket.flush().await;
+            }
+            if then_close {
+                let _ = socket.shutdown().await;
+            } else {
+                std::future::pending::<()>().await;
+            }
+        }
+    });
+    Endpoint { name: "p".into(), base_url: format!("http://{address}/v1"), key: Some(Secret::new("sk-1")) }
+}
+
+async fn ask(endpoint: Endpoint) -> (String, Option<ModelError>) {
+    let prompt = Prompt { model: "m".into(), messages: vec![Message::text(Role::User, "Hi")], ..Prompt::default() };
+    let mut deltas = provider(endpoint).complete(prompt);
+    let mut completion = Completion::default();
+    while let Some(item) = deltas.next().await {
+        match item {
+            Ok(delta) => completion.push(delta),
+            Err(error) => return (completion.text, Some(error)),
+        }
+    }
+    (completion.text, None)
+}
+
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+
+#[tokio::test]
+async fn a_server_that_misbehaves_is_an_error_of_the_right_kind() {
+    let hi = "data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}\n\n";
+    let busy = "HTTP/1.1 429 Too Many Requests\r\nretry-after: 7\r\ncontent-length: 28\r\n\r\n{\"error\":{\"message\":\"slow\"}}";
+    for (pieces, text, kind) in [
+        (&[busy][..], "", Some(ErrorKind::Overloaded)),
+        (&["HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n"], "", Some(ErrorKind::Failed)),
+        (&["HTTP/1.1 401 No\r\ncontent-length: 0\r\n\r\n"], "", Some(ErrorKind::Unauthorized)),
+        (&["HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n"], "", Some(ErrorKind::Protocol)),
+        (&["not HTTP at all\r\n\r\n"], "", Some(ErrorKind::Closed)),
+        (&[], "", Some(ErrorKind::Closed)),
+        (&[OK, hi], "Hi", Some(ErrorKind::Closed)),
+        (&["HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", "5\r\ndata:\r\n"], "", Some(ErrorKind::Closed)),
+        (&[OK, hi, "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n"], "Hi", None),
+    ] {
+        let (said, error) = ask(server(pieces, true).await).await;
+        assert_eq!((said.as_str(), error.as_ref().map(|e| e.kind)), (text, kind), "{pieces:?} {error:?}");
+        let shown = format!("{error:?}");
+        assert!(!shown.contains("sk-1"), "{shown}");
+    }
+    let (_, error) = ask(server(&[busy], true).await).await;
+    let error = error.expect("it is refused");
+    assert_eq!((error.status, error.retry_after), (Some(429), Some(Duration::from_secs(7))));
+    assert!(error.detail.contains("slow"));
+}
+
+#[tokio::test]
+async fn done_ends_the_answer_though_the_connection_stays() {
+    let (said, error) = ask(server(&[OK, "data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}\n\ndata: [DONE]\n\n"], false).await).await;
+    assert_eq!((said.as_str(), error), ("Hi", None));
+}
+
+#[tokio::test]
+async fn nobody_listening_says_so_without_the_url() {
+    let endpoint = Endpoint { name: "p".into(), base_url: "http://user:pass@127.0.0.1:1/v1".into(), key: None };
+    let (_, error) = ask(endpoint).await;
+    let error = error.expect("nobody listens");
+    assert_eq!(error.kind, ErrorKind::Closed);
+    assert!(error.detail.contains("could not connect") && !error.detail.contains("pass"), "{}", error.detail);
+}
