@@ -126,11 +126,14 @@ impl Whisper {
     fn hear(&mut self, pcm: &[f32], request: &Request, waited: &Waited) -> Result<HeardWindow, ModelError> {
         let cut = positions(pcm.len());
         let heard = self.decode(pcm, request, Attempt { positions: cut, temperature_step: 0.0 }, waited)?;
+        if is_annotation(&heard.text) {
+            return Ok(HeardWindow::default());
+        }
         if !heard.doubtful {
             return Ok(heard);
         }
         let heard = self.decode(pcm, request, Attempt { positions: FULL_CONTEXT, temperature_step: 0.2 }, waited)?;
-        if heard.doubtful && heard.no_speech > NO_SPEECH { Ok(HeardWindow::default()) } else { Ok(heard) }
+        if heard.doubtful && heard.no_speech > NO_SPEECH || is_annotation(&heard.text) { Ok(HeardWindow::default()) } else { Ok(heard) }
     }
 
     fn decode(&mut self, pcm: &[f32], request: &Request, attempt: Attempt, waited: &Waited) -> Result<HeardWindow, ModelError> {
@@ -282,6 +285,13 @@ fn stop_when_abandoned(params: &mut FullParams, waited: &Waited) {
 /// Positions that the encoder needs for `samples`.
 fn positions(samples: usize) -> usize {
     (samples.div_ceil(POSITION) + MARGIN_POSITIONS).min(FULL_CONTEXT)
+}
+
+/// Whether the model describes a noise instead of writing words: `[Music]`, `(bell ringing)`, `*sighs*`, `♪`.
+fn is_annotation(text: &str) -> bool {
+    let text = text.trim();
+    let inside = |(open, close): (char, char)| text.strip_prefix(open)?.strip_suffix(close).map(|inner| !inner.contains(close));
+    text == "♪" || [('[', ']'), ('(', ')'), ('*', '*'), ('♪', '♪')].into_iter().any(|pair| inside(pair) == Some(true))
 }
 
 /// The time of a timestamp token, counted from the first: steps of 20 ms.
