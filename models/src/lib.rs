@@ -8,7 +8,7 @@ mod error;
 mod language;
 mod prompt;
 mod signals;
-#[cfg(any(feature = "hibari", feature = "espeak"))]
+#[cfg(feature = "hibari")]
 pub mod tts;
 mod utterance;
 mod voice;
