@@ -24,6 +24,7 @@ mod signals;
 pub mod sse;
 pub mod stt;
 #[cfg(any(feature = "hibari", feature = "espeak"))]
+#[cfg(feature = "hibari")]
 pub mod tts;
 #[cfg(feature = "smart-turn")]
 pub mod turn;

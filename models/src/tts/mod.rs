@@ -10,12 +10,17 @@ mod edges;
 mod english;
 #[cfg(feature = "hibari")]
 mod hibari;
+#[cfg(feature = "kokoro")]
+mod kokoro;
 #[cfg(feature = "hibari")]
 mod phonemes;
 mod plain;
 mod said;
 #[cfg(feature = "hibari")]
 mod vocoder;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -24,6 +29,8 @@ use by_clause::ByClause;
 pub use clauses::Clauses;
 #[cfg(feature = "hibari")]
 pub use hibari::hibari;
+#[cfg(feature = "kokoro")]
+pub use kokoro::kokoro;
 pub use plain::Plain;
 use said::Said;
 
@@ -39,6 +46,8 @@ pub struct Engine {
 pub const ENGINES: &[Engine] = &[
     #[cfg(feature = "hibari")]
     Engine { name: "hibari", build: hibari },
+    #[cfg(feature = "kokoro")]
+    Engine { name: "kokoro", build: kokoro },
 ];
 
 /// What says one clause. It belongs to one thread.

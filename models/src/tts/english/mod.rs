@@ -31,11 +31,12 @@ use words::Words;
 const MODEL: &str = "hibari";
 
 /// How English is said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Accent {
     /// Of the United States.
     American,
     /// Of Great Britain.
+    #[cfg_attr(not(feature = "kokoro"), expect(dead_code, reason = "only Kokoro has British voices"))]
     British,
 }
 
@@ -380,6 +381,9 @@ fn join(tokens: &mut [Token]) {
         token.phonemes = token.phonemes.as_deref().map(|phonemes| stress::apply(phonemes, Stress::Weaker));
     }
 }
+
+#[cfg(test)]
+mod tests;
 
 /// Reads a file of JSON, packed with gzip if its name says so.
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, ModelError> {

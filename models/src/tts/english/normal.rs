@@ -23,6 +23,28 @@ impl Text {
         Text { from: (0..chars.len()).collect(), chars }
     }
 
+    /// Adds `new` in the place of `old` in `text`. What begins or ends alike keeps its place; the rest is spread evenly over the old,
+    /// and what falls on a space belongs to the word after it.
+    fn replace(&mut self, text: &Text, old: std::ops::Range<usize>, new: &str) {
+        let new: Vec<char> = new.chars().collect();
+        let was = &text.chars[old.clone()];
+        let head = new.iter().zip(was).take_while(|(a, b)| a == b).count();
+        let tail = new[head..].iter().rev().zip(was[head..].iter().rev()).take_while(|(a, b)| a == b).count();
+        let (middle, length) = (new.len() - head - tail, was.len() - head - tail);
+        for (index, c) in new.iter().enumerate() {
+            let at = if index < head {
+                index
+            } else if index < head + middle {
+                head + (index - head) * length / middle
+            } else {
+                was.len() - (new.len() - index)
+            };
+            let at = at.min(was.len() - 1);
+            let at = if was[at] == ' ' && *c != ' ' { (at + 1).min(was.len() - 1) } else { at };
+            self.push(*c, text.from[old.start + at]);
+        }
+    }
+
     fn push(&mut self, c: char, from: usize) {
         self.chars.push(c);
         self.from.push(from);
@@ -233,11 +255,7 @@ impl Normal {
             let mut cursor = Cursor { text: &text.chars, at };
             match rule(self, &mut cursor).filter(|_| cursor.at > at) {
                 Some(new) => {
-                    // New characters are spread evenly over the old ones.
-                    let (old, count) = (cursor.at - at, new.chars().count().max(1));
-                    for (index, c) in new.chars().enumerate() {
-                        out.push(c, text.from[at + index * old / count]);
-                    }
+                    out.replace(text, at..cursor.at, &new);
                     at = cursor.at;
                 }
                 None => {

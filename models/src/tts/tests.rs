@@ -1,0 +1,97 @@
+//! Engines with their real weights, where they have been fetched.
+
+use std::time::{Duration, Instant};
+
+use audio::Rate;
+use futures::StreamExt;
+use futures::stream;
+
+use super::*;
+use crate::{Spoken, Word};
+
+fn engine(name: &str) -> Option<Arc<dyn Synthesizer>> {
+    let weights = Weights::new(Weights::default_folder());
+    let engine = ENGINES.iter().find(|engine| engine.name == name).expect("the engine is in this build");
+    (engine.build)(&weights, 1).inspect_err(|error| eprintln!("skipped: {error}")).ok()
+}
+
+/// All that is said of `text`: PCM and words.
+fn speak(engine: &dyn Synthesizer, text: &str, speed: f32) -> (Vec<f32>, Vec<Word>) {
+    let voice = Voice { speed, ..Voice::new(engine.voices()[0].clone()) };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime starts");
+    let pieces: Vec<Spoken> =
+        runtime.block_on(engine.speak(stream::iter([text.to_owned()]).boxed(), voice).map(|piece| piece.expect("it is said")).collect());
+    let pcm = pieces.iter().flat_map(|piece| piece.frame.pcm.iter().copied()).collect();
+    (pcm, pieces.into_iter().flat_map(|piece| piece.words).collect())
+}
+
+/// Checks what is true of every voice; the texts are in a language it speaks.
+fn check(name: &str) {
+    let Some(engine) = engine(name) else { return };
+    let text = "Hello there, my friend. It is 10:30 now, and the train leaves soon.";
+    let (pcm, words) = speak(engine.as_ref(), text, 1.0);
+    let duration = audio::Samples(pcm.len() as u64).duration(Rate::SPEECH);
+    let loudest = pcm.iter().fold(0.0_f32, |most, sample| most.max(sample.abs()));
+    assert!((0.05..=1.0).contains(&loudest), "{loudest}");
+    let first = pcm.iter().position(|sample| sample.abs() > 0.01 * loudest).expect("something is heard");
+    assert!(first < 960, "the first sound comes at sample {first} of 24,000 a second");
+    let last = pcm.len() - pcm.iter().rposition(|sample| sample.abs() > 0.01 * loudest).expect("something is heard");
+    assert!(last < 2_880, "{last} samples of silence at the end");
+    assert!(duration > Duration::from_secs(2) && duration < Duration::from_secs(8), "{duration:?}");
+
+    let texts: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
+    assert_eq!(texts.join(" "), text);
+    let mut before = Duration::ZERO;
+    for word in &words {
+        assert!(word.start >= before && word.end > word.start && word.end <= duration, "{word:?} after {before:?} of {duration:?}");
+        before = word.end;
+    }
+
+    let slower = speak(engine.as_ref(), text, 0.7).0.len() as f32 / pcm.len() as f32;
+    let faster = speak(engine.as_ref(), text, 1.6).0.len() as f32 / pcm.len() as f32;
+    assert!((1.2..1.7).contains(&slower) && (0.5..0.8).contains(&faster), "{slower} {faster}");
+}
+
+#[cfg(feature = "hibari")]
+#[test]
+fn hibari_speaks() {
+    check("hibari");
+}
+
+#[cfg(feature = "kokoro")]
+#[test]
+#[ignore = "eight seconds of computing; run by `cargo test -- --ignored`"]
+fn kokoro_speaks() {
+    check("kokoro");
+}
+
+/// Prints what an engine costs: `cargo test --release -p models figures -- --ignored --nocapture`.
+#[cfg(feature = "hibari")]
+#[test]
+#[ignore = "measures; it checks nothing"]
+fn figures() {
+    let started = Instant::now();
+    let Some(engine) = engine("hibari") else { return };
+    println!("loaded in {:?}", started.elapsed());
+    let sentences = include_str!("../../../tests/data/spoken.txt");
+    let (mut sound, mut work, mut firsts) = (Duration::ZERO, Duration::ZERO, Vec::new());
+    for sentence in sentences.lines().filter_map(|line| line.split('\t').next()) {
+        let started = Instant::now();
+        let (pcm, _) = speak(engine.as_ref(), sentence, 1.0);
+        firsts.push(started.elapsed());
+        work += started.elapsed();
+        sound += audio::Samples(pcm.len() as u64).duration(Rate::SPEECH);
+    }
+    firsts.sort_unstable();
+    println!("a sentence: p50 {:?}, p95 {:?}", firsts[firsts.len() / 2], firsts[firsts.len() * 95 / 100]);
+    println!("{sound:?} of sound in {work:?}: {:.4}", work.as_secs_f64() / sound.as_secs_f64());
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status.lines().filter(|line| line.starts_with("VmRSS") || line.starts_with("VmHWM")).for_each(|line| println!("{line}"));
+    if let Some(folder) = std::env::var_os("TIMBRE_SPOKEN") {
+        for (number, sentence) in sentences.lines().filter_map(|line| line.split('\t').next()).enumerate() {
+            let (pcm, _) = speak(engine.as_ref(), sentence, 1.0);
+            let bytes: Vec<u8> = pcm.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+            std::fs::write(std::path::Path::new(&folder).join(format!("{number:02}.f32")), bytes).expect("the folder can be written to");
+        }
+    }
+}
