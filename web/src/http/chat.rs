@@ -246,7 +246,7 @@ fn to_error(error: RouteError) -> ApiError {
     ApiError {
         param: error.param().map(str::to_owned),
         retry_after: error.retry_after(),
-        beside: if error.attempts().is_empty() { serde_json::Map::new() } else { attempt_fields(error.attempts()) },
+        beside: (!error.attempts().is_empty()).then(|| Box::new(attempt_fields(error.attempts()))),
         ..ApiError::new(error.status(), error.code(), error.to_string())
     }
 }

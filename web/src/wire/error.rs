@@ -19,13 +19,13 @@ pub struct ApiError {
     /// How long to wait before another try.
     pub retry_after: Option<Duration>,
     /// Fields of ours beside `error`, which strict clients ignore.
-    pub beside: Map<String, Value>,
+    pub beside: Option<Box<Map<String, Value>>>,
 }
 
 impl ApiError {
     /// An error with a status, a code and a message.
     pub fn new(status: u16, code: impl Into<Option<&'static str>>, message: impl Into<String>) -> ApiError {
-        ApiError { status, code: code.into(), param: None, message: message.into(), retry_after: None, beside: Map::new() }
+        ApiError { status, code: code.into(), param: None, message: message.into(), retry_after: None, beside: None }
     }
 
     /// The field at `param` holds something that is not allowed; `message` says what is.
@@ -68,8 +68,8 @@ impl ApiError {
         let mut body = json!({
             "error": { "message": self.message, "type": self.kind(), "param": self.param, "code": self.code }
         });
-        if let Value::Object(body) = &mut body {
-            body.extend(self.beside.clone());
+        if let (Value::Object(body), Some(beside)) = (&mut body, &self.beside) {
+            body.extend((**beside).clone());
         }
         body
     }
