@@ -1,1 +1,124 @@
-fn main() {}
+//! The `timbre` command.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use timbre::config;
+use timbre::models_command::{self, ModelsCommand};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Voice-aware LLM router and realtime voice server.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    /// The configuration file; without one everything runs here, on embedded models, for this machine only.
+    #[arg(long, global = true, env = "TIMBRE_CONFIG")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve callers.
+    Serve,
+    /// Play a recording into the pipeline and show the turn.
+    Talk {
+        /// A recording: wav, flac, mp3 or Ogg-Opus.
+        file: PathBuf,
+        /// Where to write the spoken answer.
+        #[arg(long)]
+        out: Option<PathBuf>,
+        /// The model or router that answers.
+        #[arg(long)]
+        model: Option<String>,
+    },
+    /// List, fetch and check models.
+    #[command(subcommand)]
+    Models(ModelsCommand),
+    /// Look at the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Say whether it can be used, and if not, why.
+    Check,
+    /// Show the configuration in force, secrets hidden.
+    Print,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log_to_stderr();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(cli)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<()> {
+    let environment: Vec<(String, String)> = std::env::vars().collect();
+    let written = || config::load(cli.config.as_deref(), &environment);
+    match cli.command {
+        Command::Serve => serve(written()?.check(&environment)?).await,
+        Command::Talk { file, out, model } => timbre::talk::run(written()?.check(&environment)?, &file, out, model).await,
+        Command::Models(command) => models_command::run(command).await,
+        Command::Config(ConfigCommand::Check) => {
+            written()?.check(&environment)?;
+            println!("The configuration is fine.");
+            Ok(())
+        }
+        Command::Config(ConfigCommand::Print) => {
+            print!("{}", config::print(&written()?));
+            Ok(())
+        }
+    }
+}
+
+async fn serve(config: config::Config) -> Result<()> {
+    let running = timbre::serve::serve(config).await?;
+    println!("Timbre listens on http://{}", running.address);
+    shutdown_signal().await;
+    running.stop();
+    running.done.await??;
+    Ok(())
+}
+
+/// Resolves at Ctrl-C, or when the system asks the process to end.
+async fn shutdown_signal() {
+    let mut terminate = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        Ok(terminate) => terminate,
+        Err(error) => {
+            tracing::warn!(%error, "Only Ctrl-C will stop the server in good order.");
+            let _ = tokio::signal::ctrl_c().await;
+            return;
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+/// Logs go to stderr, `TIMBRE_LOG` chooses what (default: our own, at info).
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("TIMBRE_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,timbre=info,web=info,router=info,models=info,ort=error"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}

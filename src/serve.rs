@@ -1,0 +1,249 @@
+//! Puts a server together from a checked configuration, and serves it until told to stop.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use models::denoise::Denoiser;
+use models::remote::Endpoint;
+use models::turn::SmartTurn;
+use models::vad::VoiceDetector;
+use futures::stream::{self, BoxStream, StreamExt};
+use models::{Delta, ErrorKind, LanguageModel, ModelError, Prompt, Synthesizer, Transcriber, Weights, stt, tts};
+use router::Router;
+use tokio::net::TcpListener;
+use tracing::info;
+use web::call::{AfterTurn, Eagerness, SessionConfig, TurnDetection};
+
+use crate::config::{Auth, Config, Detection, Dialect, SynthesizerChoice, TranscriberChoice};
+use crate::engines::{Engines, VoiceActivity};
+use crate::session;
+
+/// The language model that needs no key and no configuration.
+const DEFAULT_BRAIN: &str = "smollm2-135m";
+const DEFAULT_BRAIN_FILE: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
+
+/// Transcribers and turn judges at work at once: one a core, and no machine needs more than four.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).clamp(1, 4)
+}
+
+/// A server that listens.
+pub struct Running {
+    /// Where.
+    pub address: SocketAddr,
+    /// Resolves when it has stopped.
+    pub done: tokio::task::JoinHandle<std::io::Result<()>>,
+    stop: tokio::sync::watch::Sender<bool>,
+}
+
+impl Running {
+    /// Stops accepting; calls in progress may go on until the configured deadline.
+    pub fn stop(&self) {
+        let _ = self.stop.send(true);
+    }
+}
+
+/// Loads every engine that `config` names.
+pub fn engines(config: &Config) -> Result<Engines> {
+    let weights = Weights::new(&config.models.folder);
+    let router = router(config, &weights)?;
+    let endpoint = |name: &str| -> Result<Endpoint> {
+        let found = config.providers.iter().find(|provider| provider.name == name);
+        match found.map(|provider| &provider.dialect) {
+            Some(Dialect::Openai(endpoint)) => Ok(endpoint.clone()),
+            Some(Dialect::Embedded) => bail!("provider {name:?} is embedded and has no speech engines"),
+            None => bail!("there is no [[provider]] named {name:?}"),
+        }
+    };
+    let local_ears = |name: &str| -> Result<Arc<dyn Transcriber>> {
+        let engine = stt::ENGINES.iter().find(|engine| engine.name == name).with_context(|| format!("no transcriber {name:?} in this build"))?;
+        Ok((engine.build)(&weights, threads())?)
+    };
+    let local_voice = |name: &str| -> Result<Arc<dyn Synthesizer>> {
+        let engine = tts::ENGINES.iter().find(|engine| engine.name == name).with_context(|| format!("no synthesizer {name:?} in this build"))?;
+        Ok((engine.build)(&weights, threads())?)
+    };
+    let transcriber = match &config.voice.transcriber {
+        TranscriberChoice::Auto => local_ears("auto")?,
+        TranscriberChoice::Moonshine => local_ears("moonshine")?,
+        TranscriberChoice::Whisper => local_ears("whisper")?,
+        TranscriberChoice::Remote { provider, model } => stt::remote::transcriber(endpoint(provider)?, model.clone()),
+    };
+    let synthesizer = match &config.voice.synthesizer {
+        SynthesizerChoice::Hibari => local_voice("hibari")?,
+        SynthesizerChoice::Kokoro => local_voice("kokoro")?,
+        SynthesizerChoice::Espeak => local_voice("espeak")?,
+        SynthesizerChoice::Remote { provider, model } => {
+            tts::remote::synthesizer(endpoint(provider)?, model.clone(), vec![config.voice.voice.clone()])
+        }
+    };
+    let voices = synthesizer.voices();
+    let default_voice = match voices.iter().find(|voice| **voice == config.voice.voice) {
+        Some(voice) => voice.clone(),
+        None => voices.first().cloned().context("the synthesizer has no voice")?,
+    };
+    let denoiser = if weights.file("gtcrn", "gtcrn_simple.onnx").is_ok() { Some(Arc::new(Denoiser::load(&weights)?)) } else { None };
+    Ok(Engines {
+        router,
+        transcriber,
+        synthesizer,
+        voice_activity: VoiceActivity::Silero(Arc::new(VoiceDetector::load(&weights)?)),
+        turn: Some(Arc::new(SmartTurn::load(&weights, threads())?)),
+        denoiser,
+        default_voice,
+    })
+}
+
+fn router(config: &Config, weights: &Weights) -> Result<Router> {
+    let mut providers = Vec::new();
+    for provider in &config.providers {
+        let (model, names): (Arc<dyn LanguageModel>, Vec<String>) = match &provider.dialect {
+            Dialect::Embedded => {
+                let embedded = Embedded::load(config, weights)?;
+                let names = embedded.models.iter().map(|(name, _)| name.clone()).collect();
+                (Arc::new(embedded), names)
+            }
+            Dialect::Openai(endpoint) => (models::llm::openai::provider(endpoint.clone()), provider.models.clone()),
+        };
+        providers.push(router::Provider { name: provider.name.clone(), model, models: names });
+    }
+    let routers = config.routers.clone();
+    Ok(Router::new(router::Config { providers, routers, default_model: config.default_model.clone() })?)
+}
+
+/// The language models that run in this process, by name.
+struct Embedded {
+    models: Vec<(String, Arc<dyn LanguageModel>)>,
+}
+
+impl Embedded {
+    fn load(config: &Config, weights: &Weights) -> Result<Embedded> {
+        let mut files = vec![(DEFAULT_BRAIN.to_owned(), weights.file(DEFAULT_BRAIN, DEFAULT_BRAIN_FILE)?)];
+        files.extend(config.models.embedded.iter().map(|model| (model.name.clone(), model.path.clone())));
+        let load = |(name, path): (String, std::path::PathBuf)| {
+            let model = models::llm::embedded::load(&path, threads(), &format!("embedded/{name}"))?;
+            Ok((name, model))
+        };
+        Ok(Embedded { models: files.into_iter().map(load).collect::<Result<_>>()? })
+    }
+}
+
+impl LanguageModel for Embedded {
+    fn complete(&self, prompt: Prompt) -> BoxStream<'static, Result<Delta, ModelError>> {
+        match self.models.iter().find(|(name, _)| *name == prompt.model) {
+            Some((_, model)) => model.complete(prompt),
+            None => {
+                let known: Vec<&str> = self.models.iter().map(|(name, _)| name.as_str()).collect();
+                let detail = format!("there is no embedded model {:?}; there are {}", prompt.model, known.join(", "));
+                stream::iter([Err(ModelError::new(ErrorKind::BadRequest, "embedded", detail))]).boxed()
+            }
+        }
+    }
+}
+
+/// How a call begins where its client says nothing else.
+pub fn session_defaults(config: &Config) -> SessionConfig {
+    let then = AfterTurn { respond: true, interrupt: true };
+    let turns = match config.turn.detection {
+        Detection::Pause { silence } => TurnDetection::Silence {
+            threshold: config.turn.threshold.get(),
+            padding_ms: config.turn.padding.as_millis() as u64,
+            silence_ms: silence.as_millis() as u64,
+            then,
+        },
+        Detection::Semantic { eagerness } => {
+            let eagerness = match eagerness.map_or(0.5, audio::Probability::get) {
+                low if low < 0.34 => Eagerness::Low,
+                high if high > 0.66 => Eagerness::High,
+                _ => Eagerness::Medium,
+            };
+            TurnDetection::Semantic { eagerness, then }
+        }
+    };
+    SessionConfig {
+        model: String::new(),
+        instructions: "You are a helpful voice assistant. Answer in one or two short spoken sentences.".to_owned(),
+        spoken: true,
+        input: audio::Codec::Pcm16(audio::Rate::SPEECH),
+        language: config.voice.language,
+        vocabulary: None,
+        transcripts: true,
+        noise_reduction: config.voice.noise_suppression,
+        turns,
+        output: audio::Codec::Pcm16(audio::Rate::SPEECH),
+        voice: None,
+        tools: Vec::new(),
+        tool_choice: None,
+        max_tokens: None,
+        temperature: None,
+        user: None,
+        metadata: serde_json::Map::new(),
+    }
+}
+
+/// Listens at once, so that `/healthz` answers while the models load, and serves from then on.
+pub async fn serve(config: Config) -> Result<Running> {
+    let loading = config.clone();
+    let engines = Arc::new(tokio::task::spawn_blocking(move || engines(&loading)).await??);
+    serve_engines(config, engines).await
+}
+
+/// Serves with engines that are already there.
+pub async fn serve_engines(config: Config, engines: Arc<Engines>) -> Result<Running> {
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}: choose another address in [server] listen", config.listen))?;
+    let address = listener.local_addr()?;
+    let draining = Arc::new(AtomicBool::new(false));
+    let answer = {
+        let engines = engines.clone();
+        let answer: web::Answer = Arc::new(move |call| Box::pin(session::serve(call, engines.clone())));
+        answer
+    };
+    let keys = match &config.auth {
+        Auth::Open => web::Keys::new(std::iter::empty::<String>()),
+        Auth::Keys(keys) => web::Keys::new(keys.iter().map(|key| key.reveal().to_owned())),
+    };
+    let realtime = web::RealtimeLimits {
+        message_bytes: config.limits.message_bytes,
+        sessions: config.limits.sessions,
+        session: config.limits.session,
+        ..web::RealtimeLimits::default()
+    };
+    let services = web::Services {
+        router: engines.router.clone(),
+        transcriber: engines.transcriber.clone(),
+        synthesizer: engines.synthesizer.clone(),
+        default_voice: engines.default_voice.clone(),
+        keys,
+        limits: web::Limits { body_bytes: config.limits.body_bytes, ..web::Limits::default() },
+        ready: {
+            let draining = draining.clone();
+            Arc::new(move || if draining.load(Relaxed) { Err("the server is stopping".to_owned()) } else { Ok(()) })
+        },
+        realtime: Some(web::realtime_routes(answer, session_defaults(&config), realtime)),
+    };
+    let (stop, mut stopped) = tokio::sync::watch::channel(false);
+    let drain = config.limits.drain;
+    let done = tokio::spawn(async move {
+        let mut told = stopped.clone();
+        let shutdown = async move {
+            let _ = told.wait_for(|stop| *stop).await;
+            draining.store(true, Relaxed);
+        };
+        let serving = web::serve(listener, web::app(services), shutdown);
+        let deadline = async {
+            let _ = stopped.wait_for(|stop| *stop).await;
+            tokio::time::sleep(drain + Duration::from_millis(100)).await;
+        };
+        tokio::select! {
+            served = serving => served,
+            () = deadline => Ok(()),
+        }
+    });
+    info!(%address, "Listening.");
+    Ok(Running { address, done, stop })
+}
