@@ -6,6 +6,7 @@
 mod completion;
 mod error;
 mod language;
+pub mod llm;
 mod prompt;
 mod signals;
 mod utterance;
