@@ -341,7 +341,8 @@ fn weigh(over: Probability, words: &str) -> Probability {
     let trimmed = words.trim_end();
     let last = trimmed.rsplit(char::is_whitespace).next().unwrap_or_default();
     let bare = last.trim_matches(|c: char| !c.is_alphanumeric() && c != '\'').to_lowercase();
-    let factor = if UNFINISHED.contains(&bare.as_str()) || trimmed.ends_with([',', '-', '\u{2014}', '\u{2026}']) || trimmed.ends_with("...") {
+    let factor = if UNFINISHED.contains(&bare.as_str()) || trimmed.ends_with([',', '-', '\u{2014}', '\u{2026}']) || trimmed.ends_with("...")
+    {
         0.3
     } else if trimmed.ends_with('?') {
         return Probability::new(1.0 - (1.0 - over.get()) * 0.7);
@@ -353,7 +354,8 @@ fn weigh(over: Probability, words: &str) -> Probability {
 
 /// Sounds of listening, not of taking the word.
 fn is_backchannel(words: &str) -> bool {
-    const LISTENING: &[&str] = &["ah", "aha", "hm", "hmm", "mhm", "mm", "mmhm", "mmm", "oh", "okay", "ok", "right", "sure", "uhhuh", "yeah", "yep", "yes"];
+    const LISTENING: &[&str] =
+        &["ah", "aha", "hm", "hmm", "mhm", "mm", "mmhm", "mmm", "oh", "okay", "ok", "right", "sure", "uhhuh", "yeah", "yep", "yes"];
     let letters = |word: &str| word.chars().filter(|c| c.is_alphabetic()).collect::<String>().to_lowercase();
     let words: Vec<String> = words.split_whitespace().map(letters).filter(|word| !word.is_empty()).collect();
     words.len() <= 2 && words.iter().all(|word| LISTENING.contains(&word.as_str()))
@@ -421,8 +423,16 @@ mod tests {
     fn a_sure_end_takes_little_silence_and_an_unsure_one_much() {
         let pause = "0 start\n1000 pause\n1064 window\n1096 window\n";
         check(SEMANTIC, &format!("{pause}1170 judged 0.99"), "0 hear, 0 announce 0, 1096 ask, 1170 end 1000 respond");
-        check(SEMANTIC, &format!("{pause}1130 judged 0.99\n1152 window\n1168 window"), "0 hear, 0 announce 0, 1096 ask, 1168 end 1000 respond");
-        check(SEMANTIC, &format!("{pause}1170 judged 0.1\n1300 window\n1400 window\n2000 window"), "0 hear, 0 announce 0, 1096 ask, 1400 ask, 2000 ask");
+        check(
+            SEMANTIC,
+            &format!("{pause}1130 judged 0.99\n1152 window\n1168 window"),
+            "0 hear, 0 announce 0, 1096 ask, 1168 end 1000 respond",
+        );
+        check(
+            SEMANTIC,
+            &format!("{pause}1170 judged 0.1\n1300 window\n1400 window\n2000 window"),
+            "0 hear, 0 announce 0, 1096 ask, 1400 ask, 2000 ask",
+        );
         check(SEMANTIC, &format!("{pause}2600 window"), "0 hear, 0 announce 0, 1096 ask, 2600 end 1000 respond");
     }
 
@@ -430,7 +440,11 @@ mod tests {
     fn unfinished_words_hold_the_turn_open() {
         let pause = "0 start\n1000 pause\n1096 window\n";
         check(SEMANTIC, &format!("{pause}1200 judged 0.95 I would like to go to the\n1300 window"), "0 hear, 0 announce 0, 1096 ask");
-        check(SEMANTIC, &format!("{pause}1200 judged 0.95 I would like to go home."), "0 hear, 0 announce 0, 1096 ask, 1200 end 1000 respond");
+        check(
+            SEMANTIC,
+            &format!("{pause}1200 judged 0.95 I would like to go home."),
+            "0 hear, 0 announce 0, 1096 ask, 1200 end 1000 respond",
+        );
     }
 
     #[test]
@@ -444,7 +458,11 @@ mod tests {
 
     #[test]
     fn a_fixed_silence_ends_the_turn_and_the_words_are_asked_for_early() {
-        check(SILENCE, "0 start\n1000 pause\n1100 window\n1480 window\n1504 window", "0 hear, 0 announce 0, 1100 ask, 1504 end 1000 respond");
+        check(
+            SILENCE,
+            "0 start\n1000 pause\n1100 window\n1480 window\n1504 window",
+            "0 hear, 0 announce 0, 1100 ask, 1504 end 1000 respond",
+        );
     }
 
     #[test]

@@ -85,7 +85,7 @@ async fn run(cli: Cli) -> Result<()> {
             Ok(())
         }
         Command::Config(ConfigCommand::Print) => {
-            print!("{}", config::print(&written()?));
+            print!("{}", config::print(&written()?)?);
             Ok(())
         }
     }

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use futures::stream::{self, BoxStream, StreamExt};
 use models::denoise::Denoiser;
 use models::remote::Endpoint;
 use models::turn::SmartTurn;
 use models::vad::VoiceDetector;
-use futures::stream::{self, BoxStream, StreamExt};
 use models::{Delta, ErrorKind, LanguageModel, ModelError, Prompt, Synthesizer, Transcriber, Weights, stt, tts};
 use router::Router;
 use tokio::net::TcpListener;
@@ -59,25 +59,27 @@ pub fn engines(config: &Config) -> Result<Engines> {
         }
     };
     let local_ears = |name: &str| -> Result<Arc<dyn Transcriber>> {
-        let engine = stt::ENGINES.iter().find(|engine| engine.name == name).with_context(|| format!("no transcriber {name:?} in this build"))?;
+        let engine =
+            stt::ENGINES.iter().find(|engine| engine.name == name).with_context(|| format!("no transcriber {name:?} in this build"))?;
         Ok((engine.build)(&weights, threads())?)
     };
     let local_voice = |name: &str| -> Result<Arc<dyn Synthesizer>> {
-        let engine = tts::ENGINES.iter().find(|engine| engine.name == name).with_context(|| format!("no synthesizer {name:?} in this build"))?;
+        let engine =
+            tts::ENGINES.iter().find(|engine| engine.name == name).with_context(|| format!("no synthesizer {name:?} in this build"))?;
         Ok((engine.build)(&weights, threads())?)
     };
     let transcriber = match &config.voice.transcriber {
         TranscriberChoice::Auto => local_ears("auto")?,
         TranscriberChoice::Moonshine => local_ears("moonshine")?,
         TranscriberChoice::Whisper => local_ears("whisper")?,
-        TranscriberChoice::Remote { provider, model } => stt::remote::transcriber(endpoint(provider)?, model.clone()),
+        TranscriberChoice::Remote { provider, model } => stt::remote::transcriber(endpoint(provider)?, model),
     };
     let synthesizer = match &config.voice.synthesizer {
         SynthesizerChoice::Hibari => local_voice("hibari")?,
         SynthesizerChoice::Kokoro => local_voice("kokoro")?,
         SynthesizerChoice::Espeak => local_voice("espeak")?,
         SynthesizerChoice::Remote { provider, model } => {
-            tts::remote::synthesizer(endpoint(provider)?, model.clone(), vec![config.voice.voice.clone()])
+            tts::remote::synthesizer(endpoint(provider)?, model, vec![config.voice.voice.clone()])
         }
     };
     let voices = synthesizer.voices();

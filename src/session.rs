@@ -178,11 +178,11 @@ impl Session {
         }
     }
 
-    async fn tell(&self, event: Event) -> Told {
+    async fn tell(&mut self, event: Event) -> Told {
         self.events.send(event).await.map_err(|_| Gone)
     }
 
-    async fn fail(&self, event_id: Option<String>, code: &'static str, param: Option<&str>, message: impl Into<String>) -> Told {
+    async fn fail(&mut self, event_id: Option<String>, code: &'static str, param: Option<&str>, message: impl Into<String>) -> Told {
         let error = CallError { code, message: message.into(), param: param.map(str::to_owned), event_id };
         self.tell(Event::Error(error)).await
     }
@@ -255,7 +255,7 @@ impl Session {
         }
     }
 
-    async fn no_item(&self, event_id: Option<String>, id: &str) -> Told {
+    async fn no_item(&mut self, event_id: Option<String>, id: &str) -> Told {
         self.fail(event_id, "item_not_found", Some("item_id"), format!("there is no item {id:?} in this conversation")).await
     }
 
@@ -460,11 +460,7 @@ impl Session {
             self.tell(Event::SpeechStopped { at_ms: at.ms(Rate::MODEL), item: item.clone() }).await?;
         }
         let parts = vec![Content::Audio { transcript: None, pcm: None }];
-        let added = Item {
-            id: item.clone(),
-            content: ItemContent::Message { role: models::Role::User, parts },
-            status: Status::Completed,
-        };
+        let added = Item { id: item.clone(), content: ItemContent::Message { role: models::Role::User, parts }, status: Status::Completed };
         let after = self.dialogue.add(added.clone(), None).flatten();
         self.tell(Event::Committed { after: after.clone(), item: item.clone() }).await?;
         self.tell(Event::ItemAdded { after: after.clone(), item: added.clone() }).await?;
@@ -536,7 +532,7 @@ impl Session {
         }
     }
 
-    async fn tell_transcript(&self, item: &str, told: &str, utterance: &Utterance) -> Told {
+    async fn tell_transcript(&mut self, item: &str, told: &str, utterance: &Utterance) -> Told {
         if !self.config.transcripts {
             return Ok(());
         }
@@ -553,12 +549,7 @@ impl Session {
     }
 
     fn hint(&self) -> Hint {
-        Hint {
-            language: self.language,
-            prompt: self.config.vocabulary.clone(),
-            word_times: false,
-            partials: self.config.transcripts,
-        }
+        Hint { language: self.language, prompt: self.config.vocabulary.clone(), word_times: false, partials: self.config.transcripts }
     }
 }
 

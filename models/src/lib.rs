@@ -23,12 +23,10 @@ mod reply;
 mod signals;
 pub mod sse;
 pub mod stt;
-#[cfg(any(feature = "hibari", feature = "espeak"))]
-#[cfg(feature = "hibari")]
+#[cfg(any(feature = "hibari", feature = "espeak", feature = "remote"))]
 pub mod tts;
 #[cfg(feature = "smart-turn")]
 pub mod turn;
-pub mod tts;
 mod utterance;
 #[cfg(feature = "silero")]
 pub mod vad;

@@ -158,17 +158,8 @@ impl Hearing {
         let pcm: Vec<f32> = self.recent.iter().skip(skipped).copied().collect();
         let (sound, receiver) = mpsc::channel(AHEAD);
         let heard = engines.transcriber.transcribe(receiver.boxed(), hint);
-        let mut listening = Listening {
-            item,
-            announced: false,
-            pcm: Vec::new(),
-            from,
-            sound,
-            heard,
-            held: None,
-            told: String::new(),
-            lost: Samples(0),
-        };
+        let mut listening =
+            Listening { item, announced: false, pcm: Vec::new(), from, sound, heard, held: None, told: String::new(), lost: Samples(0) };
         listening.push(Frame::new(pcm, Rate::MODEL, from));
         self.utterance = Some(listening);
     }

@@ -6,9 +6,7 @@ use futures::StreamExt;
 use models::{Delta, Finish, Role};
 use router::Facts;
 use tracing::{info, warn};
-use web::call::{
-    Content, Ending, Event, InputItem, Item, ItemContent, ItemId, Place, Response, ResponseConfig, Routed, Status,
-};
+use web::call::{Content, Ending, Event, InputItem, Item, ItemContent, ItemId, Place, Response, ResponseConfig, Routed, Status};
 
 use super::dialogue;
 use super::reply::{Reply, Step};
@@ -62,7 +60,11 @@ impl Session {
         let voice = self.engines.voice(response.voice.as_ref().or(self.config.voice.as_ref()));
         let answer = match self.engines.router.complete(router::Request { prompt, facts }) {
             Ok(answer) => answer,
-            Err(error) => return self.fail(event_id, "invalid_request_error", error.param().as_deref().map(|_| "session.model"), error.to_string()).await,
+            Err(error) => {
+                return self
+                    .fail(event_id, "invalid_request_error", error.param().as_deref().map(|_| "session.model"), error.to_string())
+                    .await;
+            }
         };
         let routed = (answer.decision().clone(), answer.log());
         let stream = if spoken {
@@ -205,7 +207,7 @@ impl Session {
     }
 
     /// The answer's message, begun if it was not.
-    async fn message(&mut self, reply: &Reply, writing: &mut Writing) -> Result<Place, super::Gone> {
+    async fn message(&mut self, reply: &mut Reply, writing: &mut Writing) -> Result<Place, super::Gone> {
         if let Some(place) = &writing.message {
             return Ok(place.clone());
         }
@@ -220,7 +222,7 @@ impl Session {
         Ok(place)
     }
 
-    async fn call(&mut self, reply: &Reply, writing: &mut Writing, index: usize) -> Result<(Place, String), super::Gone> {
+    async fn call(&mut self, reply: &mut Reply, writing: &mut Writing, index: usize) -> Result<(Place, String), super::Gone> {
         if let Some(call) = writing.calls.get(index) {
             return Ok(call.clone());
         }
@@ -233,7 +235,7 @@ impl Session {
         Ok((place, call_id))
     }
 
-    async fn begin(&mut self, reply: &Reply, writing: &mut Writing, item: Item) -> Result<Place, super::Gone> {
+    async fn begin(&mut self, reply: &mut Reply, writing: &mut Writing, item: Item) -> Result<Place, super::Gone> {
         let place = Place { response: reply.response.clone(), item: item.id.clone(), output_index: writing.next_index };
         writing.next_index += 1;
         self.tell(Event::OutputItemAdded { place: place.clone(), item: item.clone() }).await?;
@@ -245,7 +247,7 @@ impl Session {
     }
 
     /// Ends an answer, however it ended, and tells the client.
-    async fn close(&mut self, reply: Reply, mut writing: Writing, ending: Ending) -> Told {
+    async fn close(&mut self, mut reply: Reply, mut writing: Writing, ending: Ending) -> Told {
         let cut = matches!(ending, Ending::Interrupted | Ending::ClientCancelled);
         let status = if ending == Ending::Whole { Status::Completed } else { Status::Incomplete };
         if let Some(place) = writing.message.take() {
@@ -258,17 +260,18 @@ impl Session {
             let part = if spoken { Content::Audio { transcript: Some(text), pcm: None } } else { Content::Text(text) };
             let content = ItemContent::Message { role: Role::Assistant, parts: vec![part] };
             let item = Item { id: place.item.clone(), content, status };
-            self.whole(&mut writing, place, item, &reply).await?;
+            self.whole(&mut writing, place, item, &mut reply).await?;
         }
         for (index, (place, call_id)) in std::mem::take(&mut writing.calls).into_iter().enumerate() {
             let call = reply.completion.tool_calls.get(index).cloned().unwrap_or_default();
             let (name, arguments) = (call.name, call.arguments);
             if !cut {
-                let done = Event::CallDone { place: place.clone(), call_id: call_id.clone(), name: name.clone(), arguments: arguments.clone() };
+                let done =
+                    Event::CallDone { place: place.clone(), call_id: call_id.clone(), name: name.clone(), arguments: arguments.clone() };
                 self.tell(done).await?;
             }
             let item = Item { id: place.item.clone(), content: ItemContent::FunctionCall { call_id, name, arguments }, status };
-            self.whole(&mut writing, place, item, &reply).await?;
+            self.whole(&mut writing, place, item, &mut reply).await?;
         }
         let first_sound = reply.first_sound.zip(writing.began).map(|(first, began)| (first - began).as_millis() as u64);
         info!(
@@ -279,7 +282,7 @@ impl Session {
         self.tell(Event::ResponseDone(Box::new(response))).await
     }
 
-    async fn whole(&mut self, writing: &mut Writing, place: Place, item: Item, reply: &Reply) -> Told {
+    async fn whole(&mut self, writing: &mut Writing, place: Place, item: Item, reply: &mut Reply) -> Told {
         if !writing.aside {
             self.dialogue.replace(item.clone(), reply.words.clone());
             let after = self.dialogue.before(&item.id);

@@ -4,6 +4,8 @@ mod auto;
 mod by_utterance;
 #[cfg(feature = "moonshine")]
 mod moonshine;
+#[cfg(feature = "remote")]
+pub mod remote;
 #[cfg(feature = "whisper")]
 pub(crate) mod whisper;
 
@@ -65,7 +67,3 @@ impl Identifier for Whisper {
         self.detect(pcm)
     }
 }
-//! Speech to text: one recogniser a file.
-
-#[cfg(feature = "remote")]
-pub mod remote;

@@ -15,6 +15,8 @@ mod kokoro;
 #[cfg(feature = "hibari")]
 mod phonemes;
 mod plain;
+#[cfg(feature = "remote")]
+pub mod remote;
 mod said;
 #[cfg(feature = "hibari")]
 mod vocoder;
@@ -55,7 +57,3 @@ pub(crate) trait Voicebox: Send + 'static {
     /// Says a clause: plain text with its punctuation.
     fn say(&mut self, clause: &str, voice: &Voice) -> Result<Said, ModelError>;
 }
-//! Text to speech: one synthesizer a file.
-
-#[cfg(feature = "remote")]
-pub mod remote;
