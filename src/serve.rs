@@ -186,7 +186,7 @@ pub fn session_defaults(config: &Config) -> SessionConfig {
     }
 }
 
-/// Listens at once, so that `/healthz` answers while the models load, and serves from then on.
+/// Loads the models, then listens.
 pub async fn serve(config: Config) -> Result<Running> {
     let loading = config.clone();
     let engines = Arc::new(tokio::task::spawn_blocking(move || engines(&loading)).await??);

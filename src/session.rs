@@ -6,6 +6,8 @@ mod dialogue;
 mod hearing;
 mod reply;
 mod respond;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
@@ -185,6 +187,12 @@ impl Session {
     async fn fail(&mut self, event_id: Option<String>, code: &'static str, param: Option<&str>, message: impl Into<String>) -> Told {
         let error = CallError { code, message: message.into(), param: param.map(str::to_owned), event_id };
         self.tell(Event::Error(error)).await
+    }
+
+    /// The model that answers: the client's, or the server's default where it names one that only another vendor has.
+    fn model(&self) -> String {
+        let known = self.engines.router.resolve(&self.config.model).is_some();
+        if known { self.config.model.clone() } else { "auto".to_owned() }
     }
 
     /// A new name: `item_…`, `resp_…`.
@@ -497,7 +505,7 @@ impl Session {
             self.language = Some(language.value);
         }
         // Rules are answered before the route is chosen; the rest is measured while the model thinks.
-        let wanted = self.engines.router.wanted_by(&self.config.model);
+        let wanted = self.engines.router.wanted_by(&self.model());
         let words = utterance.text.clone();
         let needs = respond.is_some() && !words.is_empty() && !wanted.is_empty();
         let (mut baseline, spoken) = (self.baseline.clone(), utterance.clone());

@@ -20,11 +20,6 @@ struct Entry {
 }
 
 impl Dialogue {
-    /// The last item's name.
-    pub(super) fn last(&self) -> Option<String> {
-        self.items.last().map(|entry| entry.item.id.clone())
-    }
-
     /// The named item.
     pub(super) fn get(&self, id: &str) -> Option<&Item> {
         self.items.iter().find(|entry| entry.item.id == id).map(|entry| &entry.item)
@@ -182,7 +177,6 @@ mod tests {
         assert_eq!(dialogue.add(said("x", Role::User, "lost"), Some("nobody")), None);
         assert_eq!(dialogue.before("c"), Some("b".into()));
         assert!(dialogue.remove("b") && !dialogue.remove("b"));
-        assert_eq!(dialogue.last(), Some("c".into()));
     }
 
     #[test]

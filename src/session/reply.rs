@@ -3,7 +3,9 @@
 //! Dropping it stops the model and the synthesizer. Nothing here decides; the session asks it what to send next.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use audio::codec::{Codec, CodecEncoder};
 use audio::{Rate, Resampler, Samples};

@@ -1,6 +1,6 @@
 //! Answers: how one begins, what the client is told of it as it goes on, and how it ends.
 
-use std::time::Instant;
+use tokio::time::Instant;
 
 use futures::StreamExt;
 use models::{Delta, Finish, Role};
@@ -51,10 +51,7 @@ impl Session {
             }
         };
         let mut prompt = self.dialogue.prompt(&self.config, &response, input.as_deref());
-        if self.engines.router.resolve(&prompt.model).is_none() {
-            // Clients of other vendors name models that only those have.
-            prompt.model = "auto".to_owned();
-        }
+        prompt.model = self.model();
         let facts = Facts { metadata: self.config.metadata.clone(), user: self.config.user.clone(), signals: self.signals.clone() };
         let spoken = response.spoken.unwrap_or(self.config.spoken);
         let voice = self.engines.voice(response.voice.as_ref().or(self.config.voice.as_ref()));

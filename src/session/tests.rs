@@ -1,0 +1,288 @@
+//! Calls with engines that do what the script says, in virtual time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use audio::codec::Codec;
+use audio::{Frame, Rate, Samples};
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use models::{
+    Delta, Finish, Heard, Hint, LanguageModel, ModelError, Partial, Prompt, Sound, Spoken, Synthesizer, Transcriber, Utterance, Voice, Word,
+};
+use tokio::sync::mpsc;
+use web::call::{
+    AfterTurn, Call, Command, Content, Ending, Event, Item, ItemContent, Request, ResponseConfig, SessionConfig, Status, TurnDetection,
+};
+
+use crate::engines::{Engines, VoiceActivity};
+
+/// Hears how long it was spoken to.
+struct Ears;
+
+impl Transcriber for Ears {
+    fn transcribe(&self, sound: BoxStream<'static, Sound>, _: Hint) -> BoxStream<'static, Result<Heard, ModelError>> {
+        let said = |samples: usize| format!("I spoke for {} tenths", samples / 1_600);
+        let state = (sound, 0_usize, false);
+        stream::unfold(state, move |(mut sound, mut samples, done)| async move {
+            if done {
+                return None;
+            }
+            loop {
+                match sound.next().await {
+                    Some(Sound::Frame(frame)) => samples += frame.pcm.len(),
+                    Some(Sound::Pause) => {
+                        let partial = Partial { text: said(samples), ..Partial::default() };
+                        return Some((Ok(Heard::Paused(partial)), (sound, samples, false)));
+                    }
+                    None => {
+                        let utterance = Utterance { text: said(samples), ..Utterance::default() };
+                        return Some((Ok(Heard::Utterance(utterance)), (sound, samples, true)));
+                    }
+                }
+            }
+        })
+        .boxed()
+    }
+}
+
+/// Repeats the last message, a word at a time.
+struct Echo;
+
+impl LanguageModel for Echo {
+    fn complete(&self, prompt: Prompt) -> BoxStream<'static, Result<Delta, ModelError>> {
+        let last = prompt.messages.last().map(models::Message::words).unwrap_or_default();
+        let words: Vec<_> = format!("You said {last}").split_inclusive(' ').map(|word| Ok(Delta::Text(word.to_owned()))).collect();
+        stream::iter(words).chain(stream::iter([Ok(Delta::Finish(Finish::Stop))])).boxed()
+    }
+}
+
+/// Half a second of a tone for each word, once it has all of them.
+struct Mouth;
+
+impl Synthesizer for Mouth {
+    fn speak(&self, text: BoxStream<'static, String>, _: Voice) -> BoxStream<'static, Result<Spoken, ModelError>> {
+        stream::once(text.collect::<String>())
+            .flat_map(|text| {
+                let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+                stream::iter(words.into_iter().enumerate().map(|(index, text)| {
+                    let start = Duration::from_millis(500 * index as u64);
+                    let frame = Frame::new(vec![0.3; 12_000], Rate::SPEECH, Samples(12_000 * index as u64));
+                    Ok(Spoken { frame, words: vec![Word { text, start, end: start + Duration::from_millis(500) }] })
+                }))
+            })
+            .boxed()
+    }
+
+    fn voices(&self) -> Vec<String> {
+        vec!["tone".to_owned()]
+    }
+}
+
+fn engines() -> Arc<Engines> {
+    let provider = router::Provider { name: "echo".to_owned(), model: Arc::new(Echo), models: vec!["echo".to_owned()] };
+    let config = router::Config { providers: vec![provider], routers: Vec::new(), default_model: "echo/echo".to_owned() };
+    Arc::new(Engines {
+        router: router::Router::new(config).expect("the router is fine"),
+        transcriber: Arc::new(Ears),
+        synthesizer: Arc::new(Mouth),
+        voice_activity: VoiceActivity::Level(0.001),
+        turn: None,
+        denoiser: None,
+        default_voice: "tone".to_owned(),
+    })
+}
+
+fn config(turns: TurnDetection) -> SessionConfig {
+    SessionConfig {
+        model: "gpt-realtime".to_owned(),
+        instructions: String::new(),
+        spoken: true,
+        input: Codec::Pcm16(Rate::MODEL),
+        language: None,
+        vocabulary: None,
+        transcripts: true,
+        noise_reduction: false,
+        turns,
+        output: Codec::Pcm16(Rate::SPEECH),
+        voice: None,
+        tools: Vec::new(),
+        tool_choice: None,
+        max_tokens: None,
+        temperature: None,
+        user: None,
+        metadata: serde_json::Map::new(),
+    }
+}
+
+const TURNS: TurnDetection =
+    TurnDetection::Silence { threshold: 0.5, padding_ms: 300, silence_ms: 500, then: AfterTurn { respond: true, interrupt: true } };
+
+/// A client of a session.
+struct Client {
+    commands: mpsc::Sender<Request>,
+    events: mpsc::Receiver<Event>,
+    told: Vec<Event>,
+}
+
+impl Client {
+    fn call(turns: TurnDetection) -> Client {
+        let (commands, to_session) = mpsc::channel(64);
+        let (to_client, events) = mpsc::channel(256);
+        let call = Call { id: "call_1".to_owned(), config: config(turns), commands: to_session, events: to_client };
+        tokio::spawn(super::serve(call, engines()));
+        Client { commands, events, told: Vec::new() }
+    }
+
+    async fn send(&self, command: Command) {
+        self.commands.send(Request { event_id: Some("mine".to_owned()), command }).await.expect("the session lives");
+    }
+
+    /// Sends a level of sound for so long, at the pace of sound.
+    async fn sound(&mut self, level: f32, ms: u64) {
+        for _ in 0..ms / 20 {
+            let mut bytes = Vec::new();
+            audio::codec::pcm::encode(&[level; 320], &mut bytes);
+            self.send(Command::Append(bytes.into())).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            while let Ok(event) = self.events.try_recv() {
+                self.told.push(event);
+            }
+        }
+    }
+
+    /// Reads until an event is found.
+    async fn until<T>(&mut self, mut find: impl FnMut(&Event) -> Option<T>) -> T {
+        loop {
+            if let Some(found) = self.told.iter().find_map(&mut find) {
+                return found;
+            }
+            let event = tokio::time::timeout(Duration::from_secs(60), self.events.recv()).await;
+            self.told.push(event.expect("the event comes").expect("the session lives"));
+        }
+    }
+
+    async fn done(&mut self) -> Ending {
+        self.until(|event| match event {
+            Event::ResponseDone(response) => response.ending.clone(),
+            _ => None,
+        })
+        .await
+    }
+
+    async fn error(&mut self) -> &'static str {
+        self.until(|event| match event {
+            Event::Error(error) => Some(error.code),
+            _ => None,
+        })
+        .await
+    }
+
+    /// How long the speech is that came so far.
+    fn speech(&self) -> Duration {
+        let bytes: usize = self.told.iter().map(|event| if let Event::AudioDelta { audio, .. } = event { audio.len() } else { 0 }).sum();
+        Samples(bytes as u64 / 2).duration(Rate::SPEECH)
+    }
+}
+
+fn spoken_text(event: &Event) -> Option<String> {
+    match event {
+        Event::PartDone { text, .. } => Some(text.clone()),
+        _ => None,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_is_heard_and_answered_aloud() {
+    let mut client = Client::call(TURNS);
+    client.sound(0.5, 1_000).await;
+    client.sound(0.0, 1_000).await;
+    assert_eq!(client.done().await, Ending::Whole);
+    assert!(client.until(spoken_text).await.starts_with("You said I spoke for 1"));
+    assert_eq!(client.speech(), Duration::from_millis(500 * 7));
+    let names: Vec<&str> = client
+        .told
+        .iter()
+        .filter_map(|event| match event {
+            Event::SpeechStarted { .. } => Some("started"),
+            Event::SpeechStopped { .. } => Some("stopped"),
+            Event::Committed { .. } => Some("committed"),
+            Event::TranscriptDone { .. } => Some("transcript"),
+            Event::ResponseCreated(_) => Some("created"),
+            Event::Routed { .. } => Some("routed"),
+            Event::PartAdded { .. } => Some("part"),
+            Event::PartDone { .. } => Some("part done"),
+            Event::OutputItemDone { .. } => Some("item done"),
+            Event::ResponseDone(_) => Some("done"),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(names, ["started", "stopped", "committed", "created", "routed", "transcript", "part", "part done", "item done", "done"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_who_speaks_stops_the_answer_and_the_history_keeps_what_was_heard() {
+    let mut client = Client::call(TURNS);
+    client.sound(0.5, 1_000).await;
+    client.sound(0.0, 1_600).await;
+    let before = client.speech();
+    assert!(before > Duration::ZERO, "the answer speaks");
+    client.sound(0.5, 600).await;
+    assert_eq!(client.done().await, Ending::Interrupted);
+    let said = client.until(spoken_text).await;
+    assert!("You said I spoke for".starts_with(&said), "{said:?}");
+    assert!(client.speech() <= before + Duration::from_millis(300), "it stopped at once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cough_only_holds_the_answer() {
+    let mut client = Client::call(TURNS);
+    client.sound(0.5, 1_000).await;
+    client.sound(0.0, 1_600).await;
+    client.sound(0.5, 120).await;
+    client.sound(0.0, 1_000).await;
+    assert_eq!(client.done().await, Ending::Whole);
+    assert_eq!(client.speech(), Duration::from_millis(500 * 7));
+    assert_eq!(client.told.iter().filter(|event| matches!(event, Event::SpeechStarted { .. })).count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_may_push_to_talk() {
+    let mut client = Client::call(TurnDetection::Manual);
+    client.send(Command::Commit).await;
+    assert_eq!(client.error().await, "input_audio_buffer_commit_empty");
+    client.sound(0.5, 1_000).await;
+    client.send(Command::Commit).await;
+    client.until(|event| matches!(event, Event::TranscriptDone { .. }).then_some(())).await;
+    client.send(Command::Respond(Box::default())).await;
+    client.send(Command::Respond(Box::default())).await;
+    client.until(|event| matches!(event, Event::Error(error) if error.code == "conversation_already_has_active_response").then_some(())).await;
+    client.send(Command::Cancel(None)).await;
+    assert_eq!(client.done().await, Ending::ClientCancelled);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_written_question_gets_a_written_answer_beside_the_conversation() {
+    let mut client = Client::call(TURNS);
+    let parts = vec![Content::Text("ping".to_owned())];
+    let item = Item { id: String::new(), content: ItemContent::Message { role: models::Role::User, parts }, status: Status::Completed };
+    client.send(Command::Create { after: None, item }).await;
+    let aside = ResponseConfig { spoken: Some(false), aside: true, ..ResponseConfig::default() };
+    client.send(Command::Respond(Box::new(aside))).await;
+    assert_eq!(client.done().await, Ending::Whole);
+    assert_eq!(client.until(spoken_text).await, "You said ping");
+    assert_eq!(client.speech(), Duration::ZERO);
+    let added = client.told.iter().filter(|event| matches!(event, Event::ItemAdded { .. })).count();
+    assert_eq!(added, 1, "the answer is no item of the conversation");
+}
+
+#[tokio::test(start_paused = true)]
+async fn items_that_are_not_there_are_errors_and_the_session_goes_on() {
+    let mut client = Client::call(TURNS);
+    client.send(Command::Retrieve("nobody".to_owned())).await;
+    assert_eq!(client.error().await, "item_not_found");
+    client.send(Command::Cancel(None)).await;
+    client.until(|event| matches!(event, Event::Error(error) if error.code == "response_cancel_not_active").then_some(())).await;
+    client.send(Command::Clear).await;
+    client.until(|event| matches!(event, Event::Cleared).then_some(())).await;
+}
