@@ -59,14 +59,3 @@ pub async fn serve(listener: TcpListener, app: axum::Router, shutdown: impl Futu
     });
     axum::serve(listener, app).with_graceful_shutdown(shutdown).await
 }
-pub type Answer = Arc<dyn Fn(call::Call) -> futures::future::BoxFuture<'static, ()> + Send + Sync>;
-#[derive(Default)]
-pub struct RealtimeLimits {
-    pub message_bytes: usize,
-    pub sessions: usize,
-    pub session: std::time::Duration,
-    pub write: std::time::Duration,
-}
-pub fn realtime_routes(_a: Answer, _d: call::SessionConfig, _l: RealtimeLimits) -> axum::Router {
-    axum::Router::new()
-}
