@@ -5,16 +5,23 @@
 
 mod activity;
 pub mod codec;
+pub mod container;
+pub mod features;
 mod frame;
 mod framer;
+mod jitter;
 mod probability;
 mod rate;
 mod resample;
+mod ring;
 
 pub use activity::{Activity, ActivityEvent, ActivityRules};
 pub use codec::{Codec, CodecDecoder, CodecEncoder, CodecError};
+pub use container::{Container, DecodeError, Recording};
 pub use frame::Frame;
 pub use framer::Framer;
+pub use jitter::{Arrival, Jitter, Playout};
 pub use probability::Probability;
 pub use rate::{Rate, Samples};
 pub use resample::{Resampler, resample};
+pub use ring::{RingReader, RingWriter, ring};

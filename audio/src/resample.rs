@@ -49,7 +49,7 @@ impl Lead {
             return Lead { zeros: 0, skip: first.saturating_sub(1) as usize };
         }
         let from = (from.hz() / greatest_common_divisor(from.hz(), to.hz())) as usize;
-        let first = (1..=phases).find(|first| (first * from + 1) % phases == 0).expect("both are coprime");
+        let first = (1..=phases).find(|first| (first * from + 1).is_multiple_of(phases)).expect("both are coprime");
         let delay = (first * from + 1) / phases;
         let rounds = half.saturating_sub(delay).div_ceil(from);
         Lead { zeros: delay + rounds * from - half, skip: first + rounds * phases - 1 }

@@ -14,11 +14,17 @@ mod fetch;
 mod language;
 #[cfg(feature = "fetch")]
 mod manifest;
+pub mod llm;
+mod measure;
 mod prompt;
+#[cfg(feature = "remote")]
+pub mod remote;
+mod reply;
 mod signals;
 pub mod stt;
 #[cfg(feature = "smart-turn")]
 pub mod turn;
+pub mod sse;
 mod utterance;
 #[cfg(feature = "silero")]
 pub mod vad;
@@ -42,7 +48,9 @@ pub use fetch::{FetchError, Indexes, Installed, Progress, Pulled, Store};
 pub use language::Language;
 #[cfg(feature = "fetch")]
 pub use manifest::{Conversion, FileEntry, Manifest, ManifestError, ModelEntry, Package, Source, SourceKind, Take};
+pub use measure::{Baseline, measure};
 pub use prompt::{Message, Part, Prompt, Role, Sampling, Tool, ToolCall};
+pub use reply::{Piece, read_aloud};
 pub use signals::{Emotion, EmotionLabel, Measured, SignalKind, SignalSet, Signals};
 pub use utterance::{Partial, Segment, Utterance, Word};
 pub use voice::{Spoken, Voice};

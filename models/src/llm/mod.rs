@@ -1,0 +1,4 @@
+//! Language models, one engine a file.
+
+#[cfg(feature = "remote")]
+pub mod openai;

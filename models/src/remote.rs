@@ -1,0 +1,218 @@
+//! What every engine behind a base URL shares: the client, the key, and what an HTTP answer means.
+
+use std::fmt;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use futures::StreamExt;
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use serde_json::Value;
+
+use crate::{ErrorKind, ModelError};
+
+/// Longest wait for a connection. A round trip round the world with TLS takes under a second.
+const CONNECT: Duration = Duration::from_secs(5);
+/// Longest wait for the head of an answer where the caller sets no shorter one: a slow model holds it back until it begins.
+const HEAD: Duration = Duration::from_secs(120);
+/// Most bytes read of an error's body.
+const LONGEST_ERROR: usize = 64 * 1_024;
+/// Longest `retry-after` that is believed.
+const LONGEST_RETRY: f64 = 86_400.0;
+
+/// A key. It is shown nowhere.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Hides `key`.
+    pub fn new(key: impl Into<String>) -> Secret {
+        Secret(key.into())
+    }
+
+    /// The key itself, for the one place that sends or compares it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Where a remote engine is.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// Its name in the configuration, shown in errors.
+    pub name: String,
+    /// Up to and including the version, `http://127.0.0.1:9100/v1`.
+    pub base_url: String,
+    /// Sent as a bearer token, where there is one.
+    pub key: Option<Secret>,
+}
+
+impl Endpoint {
+    /// A POST to `path` under the base URL.
+    pub(crate) fn post(&self, path: &str) -> Result<RequestBuilder, ModelError> {
+        let request = client()?.post(format!("{}/{path}", self.base_url.trim_end_matches('/')));
+        Ok(match &self.key {
+            Some(key) => request.bearer_auth(key.reveal()),
+            None => request,
+        })
+    }
+
+    /// Sends a request and waits for a good answer's head; anything else is the error it means.
+    pub(crate) async fn send(&self, request: RequestBuilder, target: &str) -> Result<Response, ModelError> {
+        let sent = tokio::time::timeout(HEAD, request.send()).await;
+        let response = match sent {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return Err(broken(target, &error)),
+            Err(_) => return Err(ModelError::new(ErrorKind::Timeout, target, format!("no answer within {} s", HEAD.as_secs()))),
+        };
+        if response.status().is_success() { Ok(response) } else { Err(refusal(target, response).await) }
+    }
+}
+
+/// The one client: its connections are shared by all engines.
+fn client() -> Result<&'static Client, ModelError> {
+    static CLIENT: OnceLock<Result<Client, String>> = OnceLock::new();
+    let made = CLIENT.get_or_init(|| {
+        // Somebody else may have installed one already: then that one serves.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        Client::builder()
+            .connect_timeout(CONNECT)
+            .tcp_nodelay(true)
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent(concat!("timbre/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| chain(&error))
+    });
+    made.as_ref().map_err(|error| ModelError::new(ErrorKind::Failed, "remote", format!("no HTTP client: {error}")))
+}
+
+/// A connection that failed or broke off.
+pub(crate) fn broken(target: &str, error: &reqwest::Error) -> ModelError {
+    let kind = match error {
+        error if error.is_connect() => ErrorKind::Closed,
+        error if error.is_timeout() => ErrorKind::Timeout,
+        error if error.is_builder() => ErrorKind::Failed,
+        _ => ErrorKind::Closed,
+    };
+    ModelError::new(kind, target, chain(error))
+}
+
+/// An error and its causes on one line, without the URL: a base URL may carry a key.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = String::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let said = match error.downcast_ref::<reqwest::Error>() {
+            Some(error) if error.is_connect() => "could not connect".to_owned(),
+            Some(error) if error.is_builder() => "the base_url is not a URL".to_owned(),
+            Some(error) if error.is_timeout() => "timed out".to_owned(),
+            Some(_) => "the connection broke".to_owned(),
+            None => error.to_string(),
+        };
+        if !text.ends_with(&said) {
+            text.push_str(if text.is_empty() { "" } else { ": " });
+            text.push_str(&said);
+        }
+        next = error.source();
+    }
+    text
+}
+
+async fn refusal(target: &str, response: Response) -> ModelError {
+    let status = response.status();
+    let retry_after = retry_after(response.headers());
+    let mut body = Vec::new();
+    let mut bytes = response.bytes_stream();
+    let read = async {
+        while let Some(Ok(more)) = bytes.next().await {
+            body.extend_from_slice(&more);
+            if body.len() >= LONGEST_ERROR {
+                body.truncate(LONGEST_ERROR);
+                break;
+            }
+        }
+    };
+    // The status is known already: a body that does not come is not waited for.
+    let _ = tokio::time::timeout(CONNECT, read).await;
+    ModelError { status: Some(status.as_u16()), retry_after, ..ModelError::new(kind(status), target, detail(status, &body)) }
+}
+
+/// What an HTTP status means.
+pub(crate) fn kind(status: StatusCode) -> ErrorKind {
+    match status.as_u16() {
+        401 | 407 => ErrorKind::Unauthorized,
+        // No money left on our account there; another provider's account may have some.
+        402 => ErrorKind::Unauthorized,
+        403 | 451 => ErrorKind::Refused,
+        408 | 504 | 524 => ErrorKind::Timeout,
+        425 | 429 | 503 | 529 => ErrorKind::Overloaded,
+        400..=499 => ErrorKind::BadRequest,
+        500..=599 => ErrorKind::Failed,
+        _ => ErrorKind::Protocol,
+    }
+}
+
+fn detail(status: StatusCode, body: &[u8]) -> String {
+    let said = match serde_json::from_slice::<Value>(body) {
+        Ok(body) => message(&body).unwrap_or_else(|| body.to_string()),
+        Err(_) => String::from_utf8_lossy(body).trim().to_owned(),
+    };
+    let said: String = said.chars().take(500).collect();
+    if said.is_empty() { format!("HTTP {status}") } else { format!("HTTP {status}: {said}") }
+}
+
+/// The words of an error object in any of its known shapes.
+pub(crate) fn message(body: &Value) -> Option<String> {
+    let error = body.get("error").unwrap_or(body);
+    let text = error.get("message").or_else(|| error.get("detail")).or(Some(error)).and_then(Value::as_str)?;
+    Some(text.to_owned())
+}
+
+/// `retry-after-ms` (OpenAI's, Azure's) or `retry-after` in seconds (RFC 9110 section 10.2.3); its form as a date is not used by any
+/// provider and is ignored.
+fn retry_after(headers: &reqwest::header::HeaderMap) -> Option<Duration> {
+    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<f64>().ok();
+    let seconds = number("retry-after-ms").map(|ms| ms / 1_000.0).or_else(|| number("retry-after"))?;
+    (0.0..=LONGEST_RETRY).contains(&seconds).then(|| Duration::from_secs_f64(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_never_shown() {
+        let endpoint = Endpoint { name: "a".into(), base_url: "http://a".into(), key: Some(Secret::new("sk-123")) };
+        assert!(!format!("{endpoint:?}").contains("sk-123"));
+    }
+
+    #[test]
+    fn statuses_mean_what_the_router_needs_to_know() {
+        for (status, retryable) in [(400, false), (401, true), (402, true), (403, false), (404, false), (422, false), (408, true)] {
+            let kind = kind(StatusCode::from_u16(status).expect("a status"));
+            assert_eq!(ModelError::new(kind, "t", "").retryable(), retryable, "{status}");
+        }
+        for status in [429, 500, 502, 503, 504, 529] {
+            let kind = kind(StatusCode::from_u16(status).expect("a status"));
+            assert!(ModelError::new(kind, "t", "").retryable(), "{status}");
+        }
+    }
+
+    #[test]
+    fn error_bodies_of_every_shape_are_read() {
+        for (body, expected) in [
+            (r#"{"error":{"message":"no","code":"x"}}"#, "HTTP 400 Bad Request: no"),
+            (r#"{"error":"no"}"#, "HTTP 400 Bad Request: no"),
+            (r#"{"detail":"no"}"#, "HTTP 400 Bad Request: no"),
+            ("<html>", "HTTP 400 Bad Request: <html>"),
+            ("", "HTTP 400 Bad Request"),
+        ] {
+            assert_eq!(detail(StatusCode::BAD_REQUEST, body.as_bytes()), expected);
+        }
+    }
+}

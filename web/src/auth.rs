@@ -1,0 +1,110 @@
+//! Who may call: keys, compared in constant time, however a client's SDK sends them.
+
+use std::fmt;
+
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::ApiError;
+
+/// Browsers cannot set headers on a WebSocket; OpenAI's clients then send the key as a subprotocol that starts so.
+const SUBPROTOCOL: &str = "openai-insecure-api-key.";
+
+/// The keys that callers may use. None at all: no key is needed.
+#[derive(Clone, Default)]
+pub struct Keys(Vec<String>);
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Keys({} ***)", self.0.len())
+    }
+}
+
+impl Keys {
+    /// These keys; empty ones are left out.
+    pub fn new(keys: impl IntoIterator<Item = String>) -> Keys {
+        Keys(keys.into_iter().filter(|key| !key.is_empty()).collect())
+    }
+
+    /// Whether anybody may call.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Lets a request pass that carries one of the keys: as `Authorization: Bearer` or `Basic`, as `x-api-key`, or as a subprotocol.
+    pub fn check(&self, headers: &HeaderMap) -> Result<(), ApiError> {
+        if self.is_empty() || offered(headers).iter().any(|key| self.holds(key)) {
+            return Ok(());
+        }
+        let message = "A valid key is required: send `Authorization: Bearer KEY`, `Authorization: Basic`, or `x-api-key: KEY`.";
+        Err(ApiError::new(401, "invalid_api_key", message))
+    }
+
+    /// Looks at every key to its end, so that the time taken does not tell how much of one was right.
+    fn holds(&self, offered: &str) -> bool {
+        self.0.iter().fold(false, |found, key| found | same(key.as_bytes(), offered.as_bytes()))
+    }
+}
+
+fn same(key: &[u8], offered: &[u8]) -> bool {
+    let mut difference = key.len() ^ offered.len();
+    for (at, byte) in key.iter().enumerate() {
+        difference |= usize::from(byte ^ offered.get(at).unwrap_or(&0));
+    }
+    std::hint::black_box(difference) == 0
+}
+
+/// Every text of the headers that may be a key.
+fn offered(headers: &HeaderMap) -> Vec<String> {
+    let mut keys = Vec::new();
+    let authorization = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    if let Some((scheme, value)) = authorization.and_then(|value| value.split_once(' ')) {
+        let value = value.trim();
+        if scheme.eq_ignore_ascii_case("bearer") {
+            keys.push(value.to_owned());
+        } else if scheme.eq_ignore_ascii_case("basic") {
+            keys.push(value.to_owned());
+            if let Some(text) = STANDARD.decode(value).ok().and_then(|bytes| String::from_utf8(bytes).ok()) {
+                if let Some((user, password)) = text.split_once(':') {
+                    keys.extend([user.to_owned(), password.to_owned()]);
+                }
+                keys.push(text);
+            }
+        }
+    }
+    keys.extend(headers.get("x-api-key").and_then(|value| value.to_str().ok()).map(str::to_owned));
+    let protocols = headers.get_all("sec-websocket-protocol").iter().filter_map(|value| value.to_str().ok());
+    keys.extend(protocols.flat_map(|value| value.split(',')).filter_map(|name| name.trim().strip_prefix(SUBPROTOCOL)).map(str::to_owned));
+    keys
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_found_wherever_clients_put_it() {
+        let keys = Keys::new(["sk-one".to_owned(), "sk-two".to_owned(), String::new()]);
+        for (name, value, passes) in [
+            ("authorization", "Bearer sk-two", true),
+            ("authorization", "bearer sk-one", true),
+            ("authorization", "Basic c2stb25l", true),
+            ("authorization", "Basic c2stb25lOg==", true),
+            ("authorization", "Basic dXNlcjpzay1vbmU=", true),
+            ("x-api-key", "sk-one", true),
+            ("sec-websocket-protocol", "realtime, openai-insecure-api-key.sk-one", true),
+            ("authorization", "Bearer sk-on", false),
+            ("authorization", "Bearer sk-onee", false),
+            ("authorization", "Bearer ", false),
+            ("authorization", "sk-one", false),
+            ("x-other", "sk-one", false),
+        ] {
+            let headers = HeaderMap::from_iter([(name.parse().expect("a name"), value.parse().expect("a value"))]);
+            assert_eq!(keys.check(&headers).is_ok(), passes, "{name}: {value}");
+        }
+        assert!(Keys::default().check(&HeaderMap::new()).is_ok());
+        assert_eq!(format!("{keys:?}"), "Keys(2 ***)");
+    }
+}

@@ -1,0 +1,115 @@
+//! The HTTP endpoints: thin shells that read a request, ask the models, and write the answer.
+
+mod body;
+mod chat;
+mod events;
+mod models;
+mod speech;
+mod transcriptions;
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use tracing::info;
+
+use crate::spoken::Transcripts;
+use crate::{ApiError, Services};
+
+/// What every endpoint sees.
+struct App {
+    services: Services,
+    transcripts: Transcripts,
+}
+
+pub(crate) fn app(mut services: Services) -> Router {
+    let realtime = services.realtime.take().unwrap_or_default();
+    let body_bytes = services.limits.body_bytes;
+    let app = Arc::new(App { services, transcripts: Transcripts::default() });
+    let api = Router::new()
+        .route("/v1/chat/completions", post(chat::complete))
+        .route("/v1/audio/speech", post(speech::speak))
+        .route("/v1/audio/transcriptions", post(transcriptions::transcribe))
+        .route("/v1/models", get(models::list))
+        .route("/v1/models/{*id}", get(models::show))
+        .with_state(app.clone())
+        .merge(realtime)
+        .route_layer(middleware::from_fn_with_state(app.clone(), check_key));
+    let health = Router::new().route("/readyz", get(ready)).with_state(app);
+    api.merge(health)
+        .route("/healthz", get(|| async { Json(serde_json::json!({ "status": "ok" })) }))
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(DefaultBodyLimit::max(body_bytes))
+        .layer(middleware::from_fn(label))
+}
+
+async fn ready(State(app): State<Arc<App>>) -> Response {
+    match (app.services.ready)() {
+        Ok(()) => Json(serde_json::json!({ "status": "ready" })).into_response(),
+        Err(missing) => ApiError::new(503, "not_ready", missing).into_response(),
+    }
+}
+
+async fn no_such_path(request: Request) -> ApiError {
+    let message = format!("There is no {} {} here; the API starts at /v1/.", request.method(), request.uri().path());
+    ApiError::new(404, "unknown_url", message)
+}
+
+async fn no_such_method(request: Request) -> ApiError {
+    let message = format!("{} is not allowed for {}.", request.method(), request.uri().path());
+    ApiError::new(405, "method_not_allowed", message)
+}
+
+async fn check_key(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    match app.services.keys.check(request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(error) => error.into_response(),
+    }
+}
+
+/// Gives each request an id, the client's own if it sent a usable one, and logs what became of it.
+async fn label(request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let given = request.headers().get("x-request-id").filter(|id| id.len() <= 128 && id.to_str().is_ok()).cloned();
+    let id = given.unwrap_or_else(|| HeaderValue::try_from(fresh_id("req_")).expect("hexadecimal digits are a header value"));
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let mut response = next.run(request).await;
+    let ms = began.elapsed().as_millis() as u64;
+    info!(request = ?id, %method, path, status = response.status().as_u16(), ms, "Answered.");
+    response.headers_mut().insert("x-request-id", id);
+    response
+}
+
+/// An id that no other request has; not a secret.
+fn fresh_id(prefix: &str) -> String {
+    // Each `RandomState` has other keys, so hashing a constant gives another number each time.
+    let [high, low] = [0, 1].map(|word| RandomState::new().hash_one(word));
+    format!("{prefix}{high:016x}{low:016x}")
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(self.to_json())).into_response();
+        if let Some(wait) = self.retry_after {
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}

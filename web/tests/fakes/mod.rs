@@ -1,0 +1,135 @@
+//! Engines that answer by rote, and a server on a free port that stands on them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+
+use audio::{Frame, Rate, Samples};
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use models::{
+    Delta, ErrorKind, Finish, Heard, Hint, LanguageModel, ModelError, Partial, Prompt, Sound, Spoken, Synthesizer, Transcriber, Usage,
+    Utterance, Voice, Word,
+};
+use web::{Keys, Limits, Services};
+
+/// Repeats the last message; the model's name says how.
+pub struct Echo {
+    /// How many answers were dropped before their end.
+    pub dropped: Arc<AtomicUsize>,
+}
+
+struct CountDrop(Arc<AtomicUsize>);
+
+impl Drop for CountDrop {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
+
+impl LanguageModel for Echo {
+    fn complete(&self, prompt: Prompt) -> BoxStream<'static, Result<Delta, ModelError>> {
+        let words = prompt.messages.last().map(|message| message.words()).unwrap_or_default();
+        let text = |text: &str| Ok(Delta::Text(text.to_owned()));
+        let usage = Usage { input_tokens: 3, output_tokens: 2, ..Usage::default() };
+        let end = [Ok(Delta::Usage(usage)), Ok(Delta::Finish(Finish::Stop))];
+        match prompt.model.as_str() {
+            "broken" => stream::iter([text("Half"), Err(ModelError::new(ErrorKind::BadRequest, "fake/broken", "broke off"))]).boxed(),
+            "busy" => {
+                let busy =
+                    ModelError { retry_after: Some(Duration::from_secs(7)), ..ModelError::new(ErrorKind::Overloaded, "fake/busy", "full") };
+                stream::iter([Err(busy)]).boxed()
+            }
+            "endless" => {
+                let dropped = CountDrop(self.dropped.clone());
+                stream::iter([text("On")]).chain(stream::pending().map(move |delta| (&dropped, delta).1)).boxed()
+            }
+            "tools" => {
+                let name = prompt.tools.first().map(|tool| tool.name.clone());
+                let call = Delta::ToolCall { index: 0, id: Some("call_1".to_owned()), name, arguments: "{\"city\":\"Rome\"}".to_owned() };
+                stream::iter([Ok(call), Ok(Delta::Finish(Finish::ToolCalls))]).boxed()
+            }
+            _ => stream::iter([text("You said: "), text(&words), text(".")]).chain(stream::iter(end)).boxed(),
+        }
+    }
+}
+
+/// Hears always the same.
+pub struct Rote;
+
+impl Transcriber for Rote {
+    fn transcribe(&self, sound: BoxStream<'static, Sound>, _hint: Hint) -> BoxStream<'static, Result<Heard, ModelError>> {
+        let samples = sound
+            .fold(0, |samples, sound| async move { samples + if let Sound::Frame(frame) = sound { frame.pcm.len() as u64 } else { 0 } });
+        let word =
+            |text: &str, start, end| Word { text: text.to_owned(), start: Duration::from_millis(start), end: Duration::from_millis(end) };
+        stream::once(samples)
+            .flat_map(move |samples| {
+                let draft = Heard::Partial(Partial { text: "hello there".to_owned(), covers: Duration::ZERO });
+                let utterance = Utterance {
+                    text: "hello there".to_owned(),
+                    words: vec![word("hello", 0, 200), word("there", 200, 400)],
+                    duration: Samples(samples).duration(Rate::MODEL),
+                    engine: "rote".to_owned(),
+                    ..Utterance::default()
+                };
+                stream::iter([Ok(draft.clone()), Ok(draft), Ok(Heard::Utterance(utterance))])
+            })
+            .boxed()
+    }
+}
+
+/// Speaks 10 ms a character, at 24 kHz.
+pub struct Hum;
+
+impl Synthesizer for Hum {
+    fn speak(&self, text: BoxStream<'static, String>, _voice: Voice) -> BoxStream<'static, Result<Spoken, ModelError>> {
+        text.scan(0, |at, text| {
+            let length = text.chars().count() * 240;
+            let pcm: Vec<f32> = (0..length).map(|n| (n as f32 * 0.06).sin() * 0.3).collect();
+            let frame = Frame::new(pcm, Rate::SPEECH, Samples(*at));
+            *at += length as u64;
+            std::future::ready(Some(Ok(Spoken { frame, words: Vec::new() })))
+        })
+        .boxed()
+    }
+
+    fn voices(&self) -> Vec<String> {
+        vec!["hum".to_owned(), "whistle".to_owned()]
+    }
+}
+
+/// A server that runs as long as the test.
+pub struct Server {
+    pub url: String,
+    pub dropped: Arc<AtomicUsize>,
+}
+
+/// Starts a server whose limits and keys are these.
+pub async fn start(limits: Limits, keys: Keys) -> Server {
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let names = ["echo", "broken", "busy", "endless", "tools"].map(str::to_owned);
+    let provider = router::Provider { name: "fake".to_owned(), model: Arc::new(Echo { dropped: dropped.clone() }), models: names.to_vec() };
+    let config = router::Config { providers: vec![provider], routers: Vec::new(), default_model: "fake/echo".to_owned() };
+    let services = Services {
+        router: router::Router::new(config).expect("a router"),
+        transcriber: Arc::new(Rote),
+        synthesizer: Arc::new(Hum),
+        default_voice: "hum".to_owned(),
+        keys,
+        limits,
+        ready: Arc::new(|| Ok(())),
+        realtime: None,
+    };
+    let listener = tokio::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    tokio::spawn(web::serve(listener, web::app(services), std::future::pending()));
+    Server { url, dropped }
+}
+
+/// A client; the process has its cryptography ready afterwards.
+pub fn client() -> reqwest::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::new()
+}
