@@ -1,7 +1,9 @@
 //! The callers' wire formats and the transports that carry them: OpenAI's chat, audio and models API over HTTP.
+//! The callers' wire formats and the transports that carry them: OpenAI's chat, audio and models API over HTTP, its realtime API over
+//! WebSocket.
 //!
-//! Each endpoint is a file of `http`, a thin shell around the sans-IO types of `wire`. The crate knows no provider's format and picks no
-//! engine: it is handed [`Services`].
+//! Each endpoint is a file of `http`, and a realtime call one of `ws`: thin shells around the sans-IO types of `wire`. The crate knows no
+//! provider's format and picks no engine: it is handed [`Services`], and an [`Answer`] for each [`call::Call`].
 
 mod auth;
 pub mod call;
@@ -10,6 +12,7 @@ mod limits;
 mod listening;
 mod spoken;
 mod wire;
+pub mod ws;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -21,6 +24,8 @@ use tokio::net::TcpListener;
 pub use auth::Keys;
 pub use limits::Limits;
 pub use wire::ApiError;
+pub use wire::realtime::Realtime;
+pub use ws::Answer;
 
 /// Whether requests can be served; else what is missing, for a person.
 pub type Ready = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;

@@ -187,7 +187,8 @@ pub(crate) fn attempt_fields(attempts: &[Attempt]) -> Map<String, Value> {
     Map::from_iter([("metadata".to_owned(), json!({ "attempts": attempts }))])
 }
 
-fn attempt_json(attempt: &Attempt) -> Value {
+/// One attempt: who was tried, what became of it, in milliseconds.
+pub(crate) fn attempt_json(attempt: &Attempt) -> Value {
     let (provider, model) = attempt.target.split_once('/').unwrap_or(("", &attempt.target));
     let (status, error) = match &attempt.outcome {
         Outcome::Running => ("running", None),

@@ -64,6 +64,11 @@ impl Field {
         }
     }
 
+    /// `None` if it is null.
+    pub(crate) fn present(self) -> Option<Field> {
+        (!self.value.is_null()).then_some(self)
+    }
+
     /// As an object.
     pub(crate) fn object(self) -> Result<Fields, ApiError> {
         match self.value {
@@ -135,6 +140,20 @@ impl Fields {
         // `shift_remove` keeps the order of what is left, which an upstream gets as it came.
         let value = self.map.shift_remove(name)?;
         (!value.is_null()).then(|| Field { path: self.path(name), value })
+    }
+
+    /// Takes a field out, `null` too, where that clears something; `None` if it is absent.
+    pub(crate) fn given(&mut self, name: &str) -> Option<Field> {
+        self.map.shift_remove(name).map(|value| Field { path: self.path(name), value })
+    }
+
+    /// A complaint about the first field that nobody took.
+    pub(crate) fn nothing_else(&self, known: &[&str]) -> Result<(), ApiError> {
+        let Some(name) = self.map.keys().next() else { return Ok(()) };
+        // Long enough for any name that was meant, short enough for an answer.
+        let path = self.path(&name.chars().take(60).collect::<String>());
+        let message = format!("`{path}` is not known; known here are: {}.", known.join(", "));
+        Err(ApiError { param: Some(path), ..ApiError::new(400, "unknown_parameter", message) })
     }
 
     /// Takes a field out; a complaint that says what is `wanted` if it is absent.

@@ -4,6 +4,7 @@ pub(crate) mod chat;
 pub(crate) mod completion;
 mod error;
 mod field;
+pub(crate) mod realtime;
 pub(crate) mod signals;
 pub(crate) mod speech;
 pub(crate) mod subtitle;

@@ -1,0 +1,66 @@
+//! OpenAI's realtime dialect (the GA one), as values: JSON of a client's event in, a [`Request`] out; an [`Event`](crate::call::Event) in, JSON for the
+//! client out.
+//!
+//! It keeps what the protocol makes a server remember: the session object, and a counter for event ids. It does no I/O, knows no time, and
+//! decides nothing about the conversation. Names of the older beta dialect are understood where that is cheap; events are always told by
+//! their GA names.
+
+mod item;
+mod receive;
+mod response;
+mod send;
+mod session;
+
+use serde_json::Value;
+
+use crate::call::{CallError, ItemId, Request, SessionConfig};
+
+use session::Session;
+
+/// Both directions of one realtime call.
+pub struct Realtime {
+    session: Session,
+    /// What ids made here have in common, so that no two sessions' are alike.
+    stem: String,
+    /// Events told so far.
+    told: u64,
+    /// The signals told last: they are repeated in the transcript's event, for clients that read no events of our own.
+    signals: Option<(ItemId, Value)>,
+}
+
+impl Realtime {
+    /// A call named `session_id` (`sess_...`) that asked for `model`; what it does not configure stays as in `defaults`.
+    pub fn new(session_id: &str, model: impl Into<String>, defaults: SessionConfig) -> Realtime {
+        let stem = session_id.strip_prefix("sess_").unwrap_or(session_id).to_owned();
+        let session = Session::new(session_id, SessionConfig { model: model.into(), ..defaults });
+        Realtime { session, stem, told: 0, signals: None }
+    }
+
+    /// Tells the client when the session ends at the latest, in seconds since 1970.
+    #[must_use]
+    pub fn expiring_at(mut self, unix_seconds: u64) -> Realtime {
+        self.session.expire_at(unix_seconds);
+        self
+    }
+
+    /// Name of the session.
+    pub fn id(&self) -> &str {
+        self.session.id()
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> &SessionConfig {
+        self.session.config()
+    }
+
+    /// The first event of a call: `session.created`.
+    pub fn created(&mut self) -> String {
+        let session = self.session.to_json();
+        self.tell("session.created", serde_json::json!({ "session": session }))
+    }
+
+    /// What a client's event asks for. An error is for [`Event::Error`](crate::call::Event::Error); nothing has changed then.
+    pub fn receive(&mut self, text: &str) -> Result<Request, CallError> {
+        receive::request(&mut self.session, text)
+    }
+}

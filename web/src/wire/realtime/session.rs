@@ -1,0 +1,653 @@
+//! The session object: what `session.update` may change, and how it looks to the client.
+
+use audio::codec::g711::Law;
+use audio::{Codec, Rate};
+use models::{Language, Tool, Voice};
+use serde_json::{Map, Value, json};
+
+use crate::ApiError;
+use crate::call::{AfterTurn, Eagerness, SessionConfig, TurnDetection};
+use crate::wire::chat::read_voice;
+use crate::wire::{Field, Fields};
+
+/// Longest name of a model, voice or user, bytes.
+const LONGEST_NAME: u64 = 256;
+
+/// PCM rates that are sound somewhere: of files, telephones, browsers and synthesizers, Hz.
+const RATES: [u32; 9] = [8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000];
+
+/// What OpenAI's `server_vad` starts from, but for its silence of 500 ms: there the documentation says one thing and the service another.
+const SERVER_VAD: TurnDetection =
+    TurnDetection::Silence { threshold: 0.5, padding_ms: 300, silence_ms: 500, then: AfterTurn { respond: true, interrupt: true } };
+
+/// Longest padding or silence, ms: what is longer is a mistake in the unit.
+const LONGEST_PAUSE_MS: u64 = 10_000;
+
+const EAGERNESS: [(&str, Eagerness); 4] =
+    [("low", Eagerness::Low), ("medium", Eagerness::Medium), ("high", Eagerness::High), ("auto", Eagerness::Medium)];
+
+/// Names of the beta dialect, and where they stand now.
+const MOVED: [(&str, &[&str]); 9] = [
+    ("modalities", &["output_modalities"]),
+    ("max_response_output_tokens", &["max_output_tokens"]),
+    ("voice", &["audio", "output", "voice"]),
+    ("speed", &["audio", "output", "speed"]),
+    ("output_audio_format", &["audio", "output", "format"]),
+    ("input_audio_format", &["audio", "input", "format"]),
+    ("input_audio_transcription", &["audio", "input", "transcription"]),
+    ("input_audio_noise_reduction", &["audio", "input", "noise_reduction"]),
+    ("turn_detection", &["audio", "input", "turn_detection"]),
+];
+
+/// The session as its client sees it, and as the conversation goes by it.
+#[derive(Clone)]
+pub(super) struct Session {
+    /// What the client sees. It holds more than `config`: fields that only say something back.
+    json: Value,
+    config: SessionConfig,
+    /// What `null` goes back to.
+    defaults: SessionConfig,
+}
+
+impl Session {
+    pub(super) fn new(id: &str, defaults: SessionConfig) -> Session {
+        Session { json: describe(id, &defaults), config: defaults.clone(), defaults }
+    }
+
+    pub(super) fn expire_at(&mut self, unix_seconds: u64) {
+        self.json["expires_at"] = json!(unix_seconds);
+    }
+
+    pub(super) fn id(&self) -> &str {
+        self.json["id"].as_str().unwrap_or_default()
+    }
+
+    pub(super) fn config(&self) -> &SessionConfig {
+        &self.config
+    }
+
+    pub(super) fn to_json(&self) -> Value {
+        self.json.clone()
+    }
+
+    /// The limit of an answer, in the client's words.
+    pub(super) fn max_output_tokens(&self) -> Value {
+        self.json["max_output_tokens"].clone()
+    }
+
+    /// Changes what `patch` names, or nothing if any of it is wrong.
+    pub(super) fn update(&mut self, patch: Field) -> Result<(), ApiError> {
+        let path = patch.path().to_owned();
+        let patch = modern(patch.object()?.rest());
+        let mut next = self.clone();
+        next.merge(Field::at(path, Value::Object(patch)).object()?)?;
+        *self = next;
+        Ok(())
+    }
+
+    fn merge(&mut self, mut fields: Fields) -> Result<(), ApiError> {
+        if let Some(kind) = fields.take("type") {
+            kind.one_of(&[("realtime", ())])?;
+        }
+        // Some clients send back the whole object that they were told.
+        for told in ["id", "object", "expires_at", "client_secret"] {
+            fields.given(told);
+        }
+        self.merge_answers(&mut fields)?;
+        self.merge_tools(&mut fields)?;
+        self.merge_caller(&mut fields)?;
+        self.merge_echoes(&mut fields)?;
+        if let Some(audio) = fields.take("audio") {
+            let mut audio = audio.object()?;
+            if let Some(input) = audio.take("input") {
+                self.merge_input(input.object()?)?;
+            }
+            if let Some(output) = audio.take("output") {
+                self.merge_output(output.object()?)?;
+            }
+            audio.nothing_else(&["input", "output"])?;
+        }
+        fields.nothing_else(&[
+            "type",
+            "model",
+            "instructions",
+            "output_modalities",
+            "audio",
+            "tools",
+            "tool_choice",
+            "parallel_tool_calls",
+            "max_output_tokens",
+            "temperature",
+            "tracing",
+            "truncation",
+            "include",
+            "prompt",
+            "reasoning",
+            "user",
+            "metadata",
+            "providerData",
+        ])
+    }
+
+    /// Who answers, by which instructions, in which form, at what length.
+    fn merge_answers(&mut self, fields: &mut Fields) -> Result<(), ApiError> {
+        if let Some(model) = fields.given("model") {
+            self.config.model = model.present().map(read_name).transpose()?.unwrap_or_else(|| self.defaults.model.clone());
+            self.json["model"] = json!(self.config.model);
+        }
+        if let Some(text) = fields.given("instructions") {
+            let text = text.present().map(Field::string).transpose()?;
+            self.config.instructions = text.unwrap_or_else(|| self.defaults.instructions.clone());
+            self.json["instructions"] = json!(self.config.instructions);
+        }
+        if let Some(modalities) = fields.given("output_modalities") {
+            self.config.spoken = modalities.present().map(read_modalities).transpose()?.unwrap_or(self.defaults.spoken);
+            self.json["output_modalities"] = modalities_json(self.config.spoken);
+        }
+        if let Some(limit) = fields.given("max_output_tokens") {
+            self.config.max_tokens = limit.present().map_or(Ok(self.defaults.max_tokens), read_limit)?;
+            self.json["max_output_tokens"] = limit_json(self.config.max_tokens);
+        }
+        if let Some(temperature) = fields.given("temperature") {
+            let temperature = temperature.present().map(|field| field.number(0.0, 2.0)).transpose()?;
+            self.config.temperature = temperature.map_or(self.defaults.temperature, |number| Some(number as f32));
+            self.json["temperature"] = json!(temperature);
+        }
+        Ok(())
+    }
+
+    fn merge_tools(&mut self, fields: &mut Fields) -> Result<(), ApiError> {
+        if let Some(tools) = fields.given("tools") {
+            let tools = tools.present();
+            self.json["tools"] = tools.as_ref().map_or(json!([]), |tools| tools.value().clone());
+            self.config.tools = tools.map(read_tools).transpose()?.unwrap_or_default();
+        }
+        if let Some(choice) = fields.given("tool_choice") {
+            let choice = choice.present();
+            self.json["tool_choice"] = choice.as_ref().map_or(json!("auto"), |choice| choice.value().clone());
+            self.config.tool_choice = choice.map(read_tool_choice).transpose()?;
+        }
+        Ok(())
+    }
+
+    /// Who calls, for rules and sticky variants.
+    fn merge_caller(&mut self, fields: &mut Fields) -> Result<(), ApiError> {
+        let mut own = None;
+        if let Some(provider_data) = fields.given("providerData") {
+            let value = provider_data.value().clone();
+            own = provider_data.present().map(Field::object).transpose()?;
+            self.json["providerData"] = value;
+        }
+        let own_user = own.as_mut().and_then(|own| own.given("user_id"));
+        let own_metadata = own.as_mut().and_then(|own| own.given("metadata"));
+        if let Some(user) = fields.given("user").or(own_user) {
+            self.config.user = user.present().map_or(Ok(self.defaults.user.clone()), |user| read_name(user).map(Some))?;
+            self.json["user"] = json!(self.config.user);
+        }
+        if let Some(metadata) = fields.given("metadata").or(own_metadata) {
+            let metadata = metadata.present().map(|field| field.object().map(Fields::rest)).transpose()?;
+            self.config.metadata = metadata.unwrap_or_else(|| self.defaults.metadata.clone());
+            self.json["metadata"] = Value::Object(self.config.metadata.clone());
+        }
+        Ok(())
+    }
+
+    /// Fields that change nothing here but are checked and told back.
+    fn merge_echoes(&mut self, fields: &mut Fields) -> Result<(), ApiError> {
+        if let Some(prompt) = fields.given("prompt")
+            && prompt.present().is_some()
+        {
+            let path = fields.path("prompt");
+            let message = format!("`{path}` must be null: there are no stored prompts here. Put the text into `instructions`.");
+            return Err(ApiError::invalid(path, message));
+        }
+        check_parallel(fields)?.into_iter().for_each(|flag| self.json["parallel_tool_calls"] = flag);
+        check_reasoning(fields)?.into_iter().for_each(|reasoning| self.json["reasoning"] = reasoning);
+        if let Some(tracing) = fields.given("tracing") {
+            if !matches!(tracing.value(), Value::Null | Value::Object(_)) {
+                tracing.clone().one_of(&[("auto", ())]).map_err(|_| tracing.wrong("null, `auto` or an object"))?;
+            }
+            self.json["tracing"] = tracing.into_value();
+        }
+        if let Some(truncation) = fields.given("truncation") {
+            let value = truncation.value().clone();
+            match truncation.value() {
+                Value::Null => {}
+                Value::Object(_) => check_retention(truncation.object()?)?,
+                _ => truncation
+                    .clone()
+                    .one_of(&[("auto", ()), ("disabled", ())])
+                    .map_err(|_| truncation.wrong("`auto`, `disabled` or an object of type `retention_ratio`"))?,
+            }
+            self.json["truncation"] = if value.is_null() { json!("auto") } else { value };
+        }
+        if let Some(include) = fields.given("include") {
+            self.json["include"] = include.value().clone();
+            for item in include.present().map(Field::array).transpose()?.unwrap_or_default() {
+                item.one_of(&[("item.input_audio_transcription.logprobs", ())])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn merge_input(&mut self, mut input: Fields) -> Result<(), ApiError> {
+        if let Some(format) = input.given("format") {
+            self.config.input = format.present().map(read_format).transpose()?.unwrap_or(self.defaults.input);
+            self.json["audio"]["input"]["format"] = format_json(self.config.input);
+        }
+        if let Some(transcription) = input.given("transcription") {
+            self.merge_transcription(transcription)?;
+        }
+        if let Some(reduction) = input.given("noise_reduction") {
+            let kinds = [("near_field", "near_field"), ("far_field", "far_field")];
+            let kind = match reduction.present() {
+                Some(reduction) => {
+                    let mut reduction = reduction.object()?;
+                    Some(reduction.require("type", "near_field or far_field")?.one_of(&kinds)?)
+                }
+                None => None,
+            };
+            self.config.noise_reduction = kind.is_some();
+            self.json["audio"]["input"]["noise_reduction"] = kind.map_or(Value::Null, |kind| json!({ "type": kind }));
+        }
+        if let Some(turns) = input.given("turn_detection") {
+            self.merge_turns(turns)?;
+        }
+        input.nothing_else(&["format", "transcription", "noise_reduction", "turn_detection"])
+    }
+
+    fn merge_transcription(&mut self, field: Field) -> Result<(), ApiError> {
+        let Some(field) = field.present() else {
+            self.config.transcripts = false;
+            (self.config.language, self.config.vocabulary) = (self.defaults.language, self.defaults.vocabulary.clone());
+            self.json["audio"]["input"]["transcription"] = Value::Null;
+            return Ok(());
+        };
+        // What is not named stays; only then is the whole of it read.
+        let path = field.path().to_owned();
+        let mut merged = self.json["audio"]["input"]["transcription"].as_object().cloned().unwrap_or_default();
+        for (name, value) in field.object()?.rest() {
+            match value {
+                Value::Null => drop(merged.shift_remove(&name)),
+                value => drop(merged.insert(name, value)),
+            }
+        }
+        let mut fields = Field::at(path, Value::Object(merged.clone())).object()?;
+        fields.take("model").map(read_name).transpose()?;
+        let language = fields.take("language").map(read_language).transpose()?.flatten();
+        let languages = fields.take("languages").map(Field::array).transpose()?.unwrap_or_default();
+        let languages = languages.into_iter().map(read_language).collect::<Result<Vec<_>, _>>()?;
+        // Several languages leave open which one it is.
+        let only = if let [only] = languages[..] { only } else { None };
+        let mut vocabulary: Vec<_> = fields.take("prompt").map(Field::string).transpose()?.into_iter().collect();
+        for keyword in fields.take("keywords").map(Field::array).transpose()?.unwrap_or_default() {
+            vocabulary.push(keyword.string()?);
+        }
+        vocabulary.retain(|text| !text.is_empty());
+        fields
+            .take("delay")
+            .map(|delay| delay.one_of(&["minimal", "low", "medium", "high", "xhigh"].map(|name| (name, ()))))
+            .transpose()?;
+        fields.nothing_else(&["model", "language", "languages", "keywords", "prompt", "delay"])?;
+        self.config.transcripts = true;
+        self.config.language = language.or(only);
+        self.config.vocabulary = (!vocabulary.is_empty()).then(|| vocabulary.join(", "));
+        self.json["audio"]["input"]["transcription"] = Value::Object(merged);
+        Ok(())
+    }
+
+    fn merge_turns(&mut self, field: Field) -> Result<(), ApiError> {
+        let Some(field) = field.present() else {
+            self.config.turns = TurnDetection::Manual;
+            self.json["audio"]["input"]["turn_detection"] = Value::Null;
+            return Ok(());
+        };
+        let mut fields = field.object()?;
+        let now = self.config.turns;
+        let semantic = match fields.take("type") {
+            Some(kind) => kind.one_of(&[("server_vad", false), ("semantic_vad", true)])?,
+            None => matches!(now, TurnDetection::Semantic { .. }),
+        };
+        let mut then = match now {
+            TurnDetection::Silence { then, .. } | TurnDetection::Semantic { then, .. } => then,
+            TurnDetection::Manual => AfterTurn { respond: true, interrupt: true },
+        };
+        for (name, flag) in [("create_response", &mut then.respond), ("interrupt_response", &mut then.interrupt)] {
+            if let Some(value) = fields.take(name) {
+                *flag = value.boolean()?;
+            }
+        }
+        let told = self.json["audio"]["input"]["turn_detection"].clone();
+        let (turns, json) = if semantic {
+            read_semantic(&mut fields, now, then, &told)?
+        } else {
+            read_silence(&mut fields, now, self.defaults.turns, then, &told)?
+        };
+        fields.nothing_else(&[
+            "type",
+            "create_response",
+            "interrupt_response",
+            "threshold",
+            "prefix_padding_ms",
+            "silence_duration_ms",
+            "idle_timeout_ms",
+            "eagerness",
+        ])?;
+        self.config.turns = turns;
+        self.json["audio"]["input"]["turn_detection"] = json;
+        Ok(())
+    }
+
+    fn merge_output(&mut self, mut output: Fields) -> Result<(), ApiError> {
+        if let Some(format) = output.given("format") {
+            self.config.output = format.present().map(read_format).transpose()?.unwrap_or(self.defaults.output);
+            self.json["audio"]["output"]["format"] = format_json(self.config.output);
+        }
+        let mut voice = self.config.voice.clone().unwrap_or_else(|| Voice::new(""));
+        if let Some(name) = output.given("voice") {
+            let default = || self.defaults.voice.as_ref().map_or_else(String::new, |voice| voice.name.clone());
+            voice.name = name.present().map(|name| read_voice(Some(name))).transpose()?.unwrap_or_else(default);
+        }
+        if let Some(speed) = output.given("speed") {
+            voice.speed = speed.present().map(|speed| speed.number(0.25, 1.5)).transpose()?.unwrap_or(1.0) as f32;
+        }
+        self.json["audio"]["output"]["voice"] = json!(voice_name(&voice));
+        self.json["audio"]["output"]["speed"] = decimal(voice.speed);
+        self.config.voice = Some(voice);
+        output.nothing_else(&["format", "voice", "speed"])
+    }
+}
+
+fn describe(id: &str, config: &SessionConfig) -> Value {
+    let voice = config.voice.clone().unwrap_or_else(|| Voice::new(""));
+    let mut transcription = Map::new();
+    if let Some(language) = config.language {
+        transcription.insert("language".to_owned(), json!(language.code()));
+    }
+    if let Some(vocabulary) = &config.vocabulary {
+        transcription.insert("prompt".to_owned(), json!(vocabulary));
+    }
+    let mut json = json!({
+        "type": "realtime",
+        "object": "realtime.session",
+        "id": id,
+        "model": config.model,
+        "output_modalities": modalities_json(config.spoken),
+        "instructions": config.instructions,
+        "tools": config.tools.iter().map(tool_json).collect::<Vec<_>>(),
+        "tool_choice": config.tool_choice.as_ref().map_or(json!("auto"), tool_choice_json),
+        "max_output_tokens": limit_json(config.max_tokens),
+        "tracing": null,
+        "truncation": "auto",
+        "prompt": null,
+        "audio": {
+            "input": {
+                "format": format_json(config.input),
+                "transcription": if config.transcripts { Value::Object(transcription) } else { Value::Null },
+                "noise_reduction": if config.noise_reduction { json!({ "type": "near_field" }) } else { Value::Null },
+                "turn_detection": turns_json(config.turns),
+            },
+            "output": { "format": format_json(config.output), "voice": voice_name(&voice), "speed": decimal(voice.speed) },
+        },
+        "include": null,
+    });
+    for (name, value) in [
+        ("temperature", config.temperature.map(decimal)),
+        ("user", config.user.as_ref().map(|user| json!(user))),
+        ("metadata", (!config.metadata.is_empty()).then(|| Value::Object(config.metadata.clone()))),
+    ] {
+        if let Some(value) = value {
+            json[name] = value;
+        }
+    }
+    json
+}
+
+fn modern(patch: Map<String, Value>) -> Map<String, Value> {
+    let mut patch = patch;
+    for (old, path) in MOVED {
+        if let Some(value) = patch.shift_remove(old) {
+            place(&mut patch, path, value);
+        }
+    }
+    patch
+}
+
+/// Puts a value where `path` leads, unless something stands there or in the way.
+fn place(map: &mut Map<String, Value>, path: &[&str], value: Value) {
+    match path {
+        [] => {}
+        [last] => drop(map.entry(*last).or_insert(value)),
+        [first, rest @ ..] => {
+            if let Value::Object(inner) = map.entry(*first).or_insert_with(|| Value::Object(Map::new())) {
+                place(inner, rest, value);
+            }
+        }
+    }
+}
+
+fn read_name(field: Field) -> Result<String, ApiError> {
+    match field.value().as_str() {
+        Some(name) if !name.is_empty() && name.len() as u64 <= LONGEST_NAME => field.string(),
+        _ => Err(field.wrong(&format!("a string of 1 to {LONGEST_NAME} bytes"))),
+    }
+}
+
+/// A language; the empty string and `auto` leave it open.
+fn read_language(field: Field) -> Result<Option<Language>, ApiError> {
+    match field.value().as_str() {
+        Some("" | "auto") => Ok(None),
+        Some(code) => Language::new(code).map(Some).ok_or_else(|| field.wrong("an ISO 639 code such as `en`, or `auto`")),
+        None => Err(field.wrong("an ISO 639 code such as `en`, or `auto`")),
+    }
+}
+
+/// Whether answers are spoken. The beta dialect's `["text", "audio"]` is spoken: the text is its transcript.
+pub(super) fn read_modalities(field: Field) -> Result<bool, ApiError> {
+    let wrong = field.wrong("[\"audio\"] or [\"text\"]");
+    let modalities = field.array()?.into_iter().map(|item| item.one_of(&[("text", false), ("audio", true)]));
+    let modalities = modalities.collect::<Result<Vec<_>, _>>()?;
+    if modalities.is_empty() { Err(wrong) } else { Ok(modalities.contains(&true)) }
+}
+
+pub(super) fn modalities_json(spoken: bool) -> Value {
+    json!([if spoken { "audio" } else { "text" }])
+}
+
+pub(super) fn read_limit(field: Field) -> Result<Option<u32>, ApiError> {
+    if field.value() == "inf" {
+        return Ok(None);
+    }
+    let wrong = field.wrong("a whole number from 1 up, or `inf`");
+    field.whole(1, u32::MAX.into()).map(|limit| Some(limit as u32)).map_err(|_| wrong)
+}
+
+fn limit_json(limit: Option<u32>) -> Value {
+    limit.map_or(json!("inf"), |limit| json!(limit))
+}
+
+pub(super) fn read_format(field: Field) -> Result<Codec, ApiError> {
+    let named = [
+        ("audio/pcm", Codec::Pcm16(Rate::SPEECH)),
+        ("audio/pcmu", Codec::G711(Law::Mu)),
+        ("audio/pcma", Codec::G711(Law::A)),
+        // The beta dialect named formats by a string.
+        ("pcm16", Codec::Pcm16(Rate::SPEECH)),
+        ("g711_ulaw", Codec::G711(Law::Mu)),
+        ("g711_alaw", Codec::G711(Law::A)),
+    ];
+    if field.value().is_string() {
+        return field.one_of(&named);
+    }
+    let mut fields = field.object()?;
+    let codec = fields.require("type", "audio/pcm, audio/pcmu or audio/pcma")?.one_of(&named[..3])?;
+    let Some(rate) = fields.take("rate") else { return Ok(codec) };
+    fields.nothing_else(&["type", "rate"])?;
+    let hz = rate.value().as_u64();
+    match codec {
+        Codec::Pcm16(_) => {
+            let known = hz.and_then(|hz| RATES.into_iter().find(|rate| u64::from(*rate) == hz)).and_then(Rate::new);
+            known.map(Codec::Pcm16).ok_or_else(|| rate.wrong(&format!("one of: {}", RATES.map(|hz| hz.to_string()).join(", "))))
+        }
+        Codec::G711(_) | Codec::Opus(_) if hz == Some(8_000) => Ok(codec),
+        Codec::G711(_) | Codec::Opus(_) => Err(rate.wrong("8000, the only rate of G.711")),
+    }
+}
+
+pub(super) fn format_json(codec: Codec) -> Value {
+    match codec {
+        Codec::Pcm16(rate) => json!({ "type": "audio/pcm", "rate": rate.hz() }),
+        Codec::G711(Law::Mu) => json!({ "type": "audio/pcmu" }),
+        Codec::G711(Law::A) => json!({ "type": "audio/pcma" }),
+        Codec::Opus(_) => json!({ "type": "audio/opus" }),
+    }
+}
+
+/// The name that clients see; there is always one.
+pub(super) fn voice_name(voice: &Voice) -> &str {
+    if voice.name.is_empty() { "default" } else { &voice.name }
+}
+
+fn read_silence(
+    fields: &mut Fields,
+    now: TurnDetection,
+    default: TurnDetection,
+    then: AfterTurn,
+    told: &Value,
+) -> Result<(TurnDetection, Value), ApiError> {
+    let base = [now, default, SERVER_VAD].into_iter().find_map(|turns| match turns {
+        TurnDetection::Silence { threshold, padding_ms, silence_ms, .. } => Some((threshold, padding_ms, silence_ms)),
+        TurnDetection::Manual | TurnDetection::Semantic { .. } => None,
+    });
+    let (mut threshold, mut padding_ms, mut silence_ms) = base.expect("the last of them is a silence");
+    if let Some(field) = fields.take("threshold") {
+        threshold = field.number(0.0, 1.0)? as f32;
+    }
+    for (name, ms) in [("prefix_padding_ms", &mut padding_ms), ("silence_duration_ms", &mut silence_ms)] {
+        if let Some(field) = fields.take(name) {
+            *ms = field.whole(0, LONGEST_PAUSE_MS)?;
+        }
+    }
+    let idle = match fields.given("idle_timeout_ms") {
+        Some(field) => json!(field.present().map(|field| field.whole(5_000, 30_000)).transpose()?),
+        None => told.get("idle_timeout_ms").cloned().unwrap_or_default(),
+    };
+    fields.given("eagerness");
+    let turns = TurnDetection::Silence { threshold, padding_ms, silence_ms, then };
+    let mut json = turns_json(turns);
+    json["idle_timeout_ms"] = idle;
+    Ok((turns, json))
+}
+
+fn read_semantic(fields: &mut Fields, now: TurnDetection, then: AfterTurn, told: &Value) -> Result<(TurnDetection, Value), ApiError> {
+    let mut eagerness = if let TurnDetection::Semantic { eagerness, .. } = now { eagerness } else { Eagerness::Medium };
+    let mut name = told.get("eagerness").cloned().unwrap_or_else(|| json!("auto"));
+    if let Some(field) = fields.take("eagerness") {
+        name = field.value().clone();
+        eagerness = field.one_of(&EAGERNESS)?;
+    }
+    // Clients that know both kinds send the other's fields along.
+    for other in ["threshold", "prefix_padding_ms", "silence_duration_ms", "idle_timeout_ms"] {
+        fields.given(other);
+    }
+    let turns = TurnDetection::Semantic { eagerness, then };
+    let mut json = turns_json(turns);
+    json["eagerness"] = name;
+    Ok((turns, json))
+}
+
+fn turns_json(turns: TurnDetection) -> Value {
+    match turns {
+        TurnDetection::Manual => Value::Null,
+        TurnDetection::Silence { threshold, padding_ms, silence_ms, then } => json!({
+            "type": "server_vad",
+            "threshold": decimal(threshold),
+            "prefix_padding_ms": padding_ms,
+            "silence_duration_ms": silence_ms,
+            "idle_timeout_ms": null,
+            "create_response": then.respond,
+            "interrupt_response": then.interrupt,
+        }),
+        TurnDetection::Semantic { eagerness, then } => json!({
+            "type": "semantic_vad",
+            "eagerness": match eagerness {
+                Eagerness::Low => "low",
+                Eagerness::Medium => "medium",
+                Eagerness::High => "high",
+            },
+            "create_response": then.respond,
+            "interrupt_response": then.interrupt,
+        }),
+    }
+}
+
+pub(super) fn read_tools(field: Field) -> Result<Vec<Tool>, ApiError> {
+    field.array()?.into_iter().map(read_tool).collect()
+}
+
+fn read_tool(field: Field) -> Result<Tool, ApiError> {
+    let mut tool = field.object()?;
+    let kind = tool.require("type", "`function`")?;
+    if kind.value() == "mcp" {
+        let message = format!("`{}` must be `function`: MCP servers are not called from here. Call them in the client.", kind.path());
+        return Err(ApiError { code: Some("unsupported_tool"), ..ApiError::invalid(kind.path(), message) });
+    }
+    kind.one_of(&[("function", ())])?;
+    let name = read_name(tool.require("name", "the name of the function")?)?;
+    let description = tool.take("description").map(Field::string).transpose()?;
+    let parameters = tool.take("parameters").map(|parameters| parameters.object().map(Fields::rest)).transpose()?;
+    Ok(Tool { name, description, parameters: parameters.map(Value::Object), extra: tool.rest() })
+}
+
+fn tool_json(tool: &Tool) -> Value {
+    let mut json = json!({ "type": "function", "name": tool.name });
+    for (name, value) in [("description", tool.description.as_ref().map(|text| json!(text))), ("parameters", tool.parameters.clone())] {
+        if let Some(value) = value {
+            json[name] = value;
+        }
+    }
+    json
+}
+
+/// The choice in the shape of the chat API, where a function's name stands one level deeper.
+pub(super) fn read_tool_choice(field: Field) -> Result<Value, ApiError> {
+    if field.value().is_string() {
+        return field.one_of(&["none", "auto", "required"].map(|name| (name, name))).map(|name| json!(name));
+    }
+    let wrong = field.wrong("`none`, `auto`, `required`, or {\"type\": \"function\", \"name\": ...}");
+    let mut choice = field.object().map_err(|_| wrong)?;
+    choice.require("type", "`function`")?.one_of(&[("function", ())])?;
+    let name = read_name(choice.require("name", "the name of the function")?)?;
+    Ok(json!({ "type": "function", "function": { "name": name } }))
+}
+
+fn tool_choice_json(choice: &Value) -> Value {
+    choice.pointer("/function/name").map_or_else(|| choice.clone(), |name| json!({ "type": "function", "name": name }))
+}
+
+/// Whether several functions may be called at once: told back, decided by the model.
+pub(super) fn check_parallel(fields: &mut Fields) -> Result<Option<Value>, ApiError> {
+    Ok(fields.take("parallel_tool_calls").map(Field::boolean).transpose()?.map(Value::Bool))
+}
+
+/// How hard to think: told back, decided by the route.
+pub(super) fn check_reasoning(fields: &mut Fields) -> Result<Option<Value>, ApiError> {
+    let Some(reasoning) = fields.given("reasoning") else { return Ok(None) };
+    let value = reasoning.value().clone();
+    if let Some(reasoning) = reasoning.present()
+        && let Some(effort) = reasoning.object()?.take("effort")
+    {
+        effort.one_of(&["none", "minimal", "low", "medium", "high", "xhigh"].map(|name| (name, ())))?;
+    }
+    Ok(Some(value))
+}
+
+fn check_retention(mut truncation: Fields) -> Result<(), ApiError> {
+    truncation.require("type", "`retention_ratio`")?.one_of(&[("retention_ratio", ())])?;
+    truncation.require("retention_ratio", "a number from 0 to 1")?.number(0.0, 1.0).map(drop)
+}
+
+/// A number that was short in decimals stays so: 0.3, not 0.30000001192092896.
+fn decimal(value: f32) -> Value {
+    json!((f64::from(value) * 10_000.0).round() / 10_000.0)
+}

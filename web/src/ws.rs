@@ -1,0 +1,151 @@
+//! Realtime calls over WebSocket: `GET /v1/realtime`.
+//!
+//! One task owns a call: it reads the socket, writes it, and drives the session; when the task goes, so does all of it. What waits is
+//! bounded: a session that is behind holds back the client's socket, a client that does not read holds back the session, and after
+//! [`Limits::write`] ends its own call. The task knows no wire format but through [`Realtime`], and decides nothing about the conversation.
+
+mod connection;
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{WebSocket, WebSocketUpgrade};
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use futures::future::BoxFuture;
+use serde::Deserialize;
+use tokio::sync::Semaphore;
+use tracing::info;
+
+use crate::call::{Call, SessionConfig};
+use crate::{ApiError, Realtime};
+
+use connection::Connection;
+
+/// Who answers calls. The call is over when the future is, and the other way round: a call that is over drops it.
+pub type Answer = Arc<dyn Fn(Call) -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// How much a realtime client may ask for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// Largest message, bytes. A larger one closes the call.
+    pub message_bytes: usize,
+    /// Most calls at once. One more is refused.
+    pub sessions: usize,
+    /// Longest call.
+    pub session: Duration,
+    /// How long a client may read nothing while something waits for it.
+    pub write: Duration,
+    /// How often a silent client is pinged. One that is silent for three times as long is gone.
+    pub ping: Duration,
+}
+
+impl Default for Limits {
+    /// The 15 MiB of sound that one event may carry are 20 MiB of base64; an hour is OpenAI's own longest session.
+    fn default() -> Limits {
+        Limits {
+            message_bytes: 20 * 1024 * 1024 + 64 * 1024,
+            sessions: 256,
+            session: Duration::from_secs(60 * 60),
+            write: Duration::from_secs(10),
+            ping: Duration::from_secs(20),
+        }
+    }
+}
+
+/// What the endpoint stands on.
+#[derive(Clone)]
+pub struct Realtimes {
+    /// Who answers.
+    pub answer: Answer,
+    /// What a client's session starts from.
+    pub defaults: SessionConfig,
+    /// How much.
+    pub limits: Limits,
+}
+
+struct Shared {
+    realtimes: Realtimes,
+    places: Arc<Semaphore>,
+}
+
+/// The endpoint. It asks for no key: that is for the layer around it, as with [`Services::realtime`](crate::Services::realtime).
+pub fn routes(realtimes: Realtimes) -> Router {
+    let places = Arc::new(Semaphore::new(realtimes.limits.sessions.min(Semaphore::MAX_PERMITS)));
+    Router::new().route("/v1/realtime", get(upgrade)).with_state(Arc::new(Shared { realtimes, places }))
+}
+
+/// What stands in the address.
+#[derive(Deserialize)]
+struct Asked {
+    model: Option<String>,
+    intent: Option<String>,
+    call_id: Option<String>,
+}
+
+async fn upgrade(
+    State(shared): State<Arc<Shared>>,
+    asked: Result<Query<Asked>, QueryRejection>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Response {
+    match accept(&shared, asked, upgrade) {
+        Ok(response) => response,
+        Err(error) => error.into_response(),
+    }
+}
+
+fn accept(
+    shared: &Arc<Shared>,
+    asked: Result<Query<Asked>, QueryRejection>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response, ApiError> {
+    let Query(asked) = asked.map_err(|error| ApiError::new(400, "invalid_value", format!("The address is wrong: {error}.")))?;
+    let Realtimes { answer, defaults, limits } = &shared.realtimes;
+    if asked.intent.is_some_and(|intent| intent != "realtime") {
+        let message =
+            "`intent` must be absent: sessions that only transcribe are not served here; POST /v1/audio/transcriptions does that.";
+        return Err(ApiError::invalid("intent", message));
+    }
+    if asked.call_id.is_some() {
+        return Err(ApiError::invalid("call_id", "`call_id` must be absent: there are no calls here to attach to. Name a `model`."));
+    }
+    let upgrade = upgrade.map_err(|error| {
+        let message = format!("This endpoint speaks WebSocket only: {error}.");
+        ApiError::new(error.into_response().status().as_u16(), "websocket_required", message)
+    })?;
+    let Ok(place) = shared.places.clone().try_acquire_owned() else {
+        let message = format!("All {} realtime sessions are taken; try again later.", limits.sessions);
+        return Err(ApiError { retry_after: Some(Duration::from_secs(5)), ..ApiError::new(429, "too_many_sessions", message) });
+    };
+    let model = asked.model.filter(|model| !model.is_empty()).unwrap_or_else(|| defaults.model.clone());
+    let expires = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()) + limits.session.as_secs();
+    let realtime = Realtime::new(&fresh_id(), model, defaults.clone()).expiring_at(expires);
+    let (answer, limits) = (answer.clone(), limits.clone());
+    // Twice the limit is read, so that a message a little too large gets a proper goodbye instead of a reset connection.
+    let most = limits.message_bytes.saturating_mul(2);
+    let upgrade = upgrade.protocols(["realtime"]).max_message_size(most).max_frame_size(most);
+    Ok(upgrade.on_upgrade(move |socket| async move {
+        serve(socket, realtime, &answer, &limits).await;
+        drop(place);
+    }))
+}
+
+/// Carries one call over `socket`, from `session.created` until either end is done or a limit is reached.
+pub async fn serve(socket: WebSocket, realtime: Realtime, answer: &Answer, limits: &Limits) {
+    let id = realtime.id().to_owned();
+    info!(call = %id, model = %realtime.config().model, "Call began.");
+    let end = Connection::new(socket, realtime, answer, limits).run().await;
+    info!(call = %id, %end, "Call ended.");
+}
+
+/// An id that no other session has; not a secret.
+fn fresh_id() -> String {
+    // Each `RandomState` has other keys, so hashing a constant gives another number each time.
+    let [high, low] = [0, 1].map(|word| RandomState::new().hash_one(word));
+    format!("sess_{high:016x}{low:016x}")
+}

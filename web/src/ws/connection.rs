@@ -1,0 +1,324 @@
+//! One call's socket, and the session behind it.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::time::Duration;
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
+use futures::future::BoxFuture;
+use futures::stream::{SplitSink, SplitStream};
+use futures::{Sink, SinkExt, StreamExt};
+use tokio::select;
+use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_tungstenite::tungstenite::Error as SocketError;
+
+use super::{Answer, Limits};
+use crate::Realtime;
+use crate::call::{Call, CallError, Event, Request};
+
+/// Commands that wait for the session: 1.3 s of sound in messages of 20 ms. When it is full the socket is not read.
+const COMMANDS: usize = 64;
+
+/// Events that wait for the client: a second and more of speech. When it is full the session waits.
+const EVENTS: usize = 256;
+
+/// Messages that wait for the socket before it is not read any more, so that answers to nonsense cannot pile up.
+const OUTGOING: usize = 64;
+
+/// How long a connection stays open after the goodbye to a client that is still sending; else it might see a reset before it.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Why a call ended.
+pub(super) enum End {
+    /// The client closed, or its connection did.
+    Left,
+    /// The session is done.
+    Finished,
+    /// The longest time is over.
+    Expired,
+    /// A message was too large.
+    TooLarge,
+    /// The client read nothing for too long.
+    Unread,
+    /// Nothing came from the client for too long, not even pongs.
+    Silent,
+    /// What came is not WebSocket.
+    Broken(axum::Error),
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            End::Left => f.write_str("the client left"),
+            End::Finished => f.write_str("the session is done"),
+            End::Expired => f.write_str("it lasted as long as it may"),
+            End::TooLarge => f.write_str("a message was too large"),
+            End::Unread => f.write_str("the client did not read"),
+            End::Silent => f.write_str("the client was silent"),
+            End::Broken(error) => write!(f, "the connection broke: {error}"),
+        }
+    }
+}
+
+/// The socket and the session.
+pub(super) struct Connection<'a> {
+    sink: SplitSink<WebSocket, Message>,
+    stream: SplitStream<WebSocket>,
+    realtime: Realtime,
+    limits: &'a Limits,
+    session: BoxFuture<'static, ()>,
+    commands: Sender<Request>,
+    events: Receiver<Event>,
+    /// A command that the session has no room for yet.
+    pending: Option<Request>,
+    outgoing: VecDeque<Message>,
+    /// Whether the socket still holds something back.
+    unflushed: bool,
+    clock: Clock,
+}
+
+/// When something must have happened.
+struct Clock {
+    expires: Instant,
+    ping: Instant,
+    heard: Instant,
+    /// Until when the client must have read something.
+    read_by: Option<Instant>,
+}
+
+/// What happened next.
+enum Step {
+    Came(Option<Result<Message, axum::Error>>),
+    /// The session has room for a command, or wants no more.
+    Room,
+    Told(Option<Event>),
+    /// The socket takes another message; or, if there was none, has sent all of them.
+    Written(Result<(), axum::Error>),
+    SessionOver,
+    Due,
+}
+
+impl<'a> Connection<'a> {
+    pub(super) fn new(socket: WebSocket, realtime: Realtime, answer: &Answer, limits: &'a Limits) -> Connection<'a> {
+        let (sink, stream) = socket.split();
+        let (commands, received) = mpsc::channel(COMMANDS);
+        let (told, events) = mpsc::channel(EVENTS);
+        let call = Call { id: realtime.id().to_owned(), config: realtime.config().clone(), commands: received, events: told };
+        let now = Instant::now();
+        let clock = Clock { expires: now + limits.session, ping: now + limits.ping, heard: now, read_by: None };
+        let session = answer(call);
+        Connection {
+            sink,
+            stream,
+            realtime,
+            limits,
+            session,
+            commands,
+            events,
+            pending: None,
+            outgoing: VecDeque::new(),
+            unflushed: false,
+            clock,
+        }
+    }
+
+    /// Talks until the end, then says goodbye. Dropping it ends everything at once.
+    pub(super) async fn run(mut self) -> End {
+        let end = self.talk().await;
+        let Connection { sink, stream, limits, session, outgoing, .. } = self;
+        // Nobody listens to the session any more: it must not go on working during the goodbye.
+        drop(session);
+        let _ = timeout(limits.write, goodbye(sink, stream, outgoing, &end)).await;
+        end
+    }
+
+    async fn talk(&mut self) -> End {
+        let created = self.realtime.created();
+        self.outgoing.push_back(Message::text(created));
+        let mut timer = pin!(sleep_until(self.clock.next()));
+        let (mut session_over, mut told_all) = (false, false);
+        loop {
+            let due = self.clock.next();
+            if timer.deadline() != due {
+                timer.as_mut().reset(due);
+            }
+            let idle = self.outgoing.is_empty();
+            let listening = self.pending.is_none() && self.outgoing.len() < OUTGOING && !session_over;
+            // Every branch may be dropped half-way without losing anything; the work is done after it.
+            let step = select! {
+                message = self.stream.next(), if listening => Step::Came(message),
+                _ = self.commands.reserve(), if self.pending.is_some() => Step::Room,
+                event = self.events.recv(), if idle && !told_all => Step::Told(event),
+                // One message after the other goes in; when there is no more, all of it goes out.
+                written = poll_fn(|cx| {
+                    let sink = Pin::new(&mut self.sink);
+                    if idle { sink.poll_flush(cx) } else { sink.poll_ready(cx) }
+                }), if !idle || self.unflushed => Step::Written(written),
+                () = &mut self.session, if !session_over => Step::SessionOver,
+                () = &mut timer => Step::Due,
+            };
+            let end = match step {
+                Step::Came(message) => self.came(message).err(),
+                Step::Room => {
+                    // A session that takes no more commands is about to end.
+                    if let Some(request) = self.pending.take() {
+                        let _ = self.commands.try_send(request);
+                    }
+                    None
+                }
+                Step::Told(Some(event)) => {
+                    self.outgoing.extend(self.realtime.send(&event).into_iter().map(Message::text));
+                    None
+                }
+                Step::Told(None) => {
+                    told_all = true;
+                    None
+                }
+                Step::Written(Ok(())) if idle => {
+                    self.unflushed = false;
+                    self.clock.read_by = None;
+                    None
+                }
+                Step::Written(Ok(())) => self.write(),
+                Step::Written(Err(_)) => Some(End::Left),
+                Step::SessionOver => {
+                    session_over = true;
+                    self.pending = None;
+                    // What it still told comes first; what others would tell in its name does not come at all.
+                    self.events.close();
+                    None
+                }
+                Step::Due => self.due(),
+            };
+            if let Some(end) = end {
+                return end;
+            }
+            if session_over && told_all {
+                return End::Finished;
+            }
+        }
+    }
+
+    /// A message of the client's.
+    fn came(&mut self, message: Option<Result<Message, axum::Error>>) -> Result<(), End> {
+        self.clock.heard = Instant::now();
+        match message {
+            None | Some(Ok(Message::Close(_))) => Err(End::Left),
+            Some(Err(error)) => Err(broken(error)),
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
+            Some(Ok(Message::Binary(_))) => {
+                self.complain(CallError {
+                    code: "invalid_event",
+                    message: "Messages must be text: one JSON object each. Sound goes into `input_audio_buffer.append`, in base64."
+                        .to_owned(),
+                    param: None,
+                    event_id: None,
+                });
+                Ok(())
+            }
+            Some(Ok(Message::Text(text))) if text.len() > self.limits.message_bytes => Err(End::TooLarge),
+            Some(Ok(Message::Text(text))) => {
+                match self.realtime.receive(&text) {
+                    // Mostly there is room; else it waits, and the socket with it.
+                    Ok(request) => self.pending = self.commands.try_send(request).err().map(mpsc::error::TrySendError::into_inner),
+                    Err(error) => self.complain(error),
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn complain(&mut self, error: CallError) {
+        self.outgoing.extend(self.realtime.send(&Event::Error(error)).into_iter().map(Message::text));
+    }
+
+    /// Hands one message to the socket, which takes it.
+    fn write(&mut self) -> Option<End> {
+        let message = self.outgoing.pop_front()?;
+        self.unflushed = true;
+        // The socket took the one before, so the client reads.
+        self.clock.read_by = Some(Instant::now() + self.limits.write);
+        Pin::new(&mut self.sink).start_send(message).err().map(|_| End::Left)
+    }
+
+    /// Something is late, or a ping is due.
+    fn due(&mut self) -> Option<End> {
+        let now = Instant::now();
+        if self.clock.read_by.is_some_and(|by| by <= now) {
+            return Some(End::Unread);
+        }
+        if self.clock.expires <= now {
+            let minutes = self.limits.session.as_secs().div_ceil(60);
+            self.complain(CallError {
+                code: "session_expired",
+                message: format!("The session has lasted as long as it may: {minutes} minutes. Open another one."),
+                param: None,
+                event_id: None,
+            });
+            return Some(End::Expired);
+        }
+        if self.clock.ping <= now {
+            let silence = now - self.clock.heard;
+            // While a command waits for the session the socket is not read, and the silence is ours.
+            if self.pending.is_none() && silence >= self.limits.ping * 3 {
+                return Some(End::Silent);
+            }
+            if silence >= self.limits.ping && self.outgoing.is_empty() {
+                self.outgoing.push_back(Message::Ping(axum::body::Bytes::new()));
+            }
+            self.clock.ping = now + self.limits.ping;
+        }
+        None
+    }
+}
+
+impl Clock {
+    fn next(&self) -> Instant {
+        let next = self.expires.min(self.ping);
+        self.read_by.map_or(next, |by| by.min(next))
+    }
+}
+
+/// Whose fault a failed read is.
+fn broken(error: axum::Error) -> End {
+    let inner = error.into_inner();
+    match inner.downcast_ref::<SocketError>() {
+        Some(SocketError::Capacity(_)) => End::TooLarge,
+        Some(SocketError::ConnectionClosed | SocketError::AlreadyClosed | SocketError::Io(_)) => End::Left,
+        _ => End::Broken(axum::Error::new(inner)),
+    }
+}
+
+/// Writes what waits and a reason for the end, then reads until the client has closed too.
+async fn goodbye(
+    mut sink: SplitSink<WebSocket, Message>,
+    mut stream: SplitStream<WebSocket>,
+    outgoing: VecDeque<Message>,
+    end: &End,
+) -> Result<(), axum::Error> {
+    let (code, reason) = match end {
+        // It does not read, so it reads no goodbye either.
+        End::Unread => return Ok(()),
+        End::Left => (None, ""),
+        End::Finished => (Some(close_code::NORMAL), "The session is done."),
+        End::Expired => (Some(close_code::NORMAL), "The session has lasted as long as it may."),
+        End::TooLarge => (Some(close_code::SIZE), "The message is too large; send sound in smaller events."),
+        End::Silent => (Some(close_code::AWAY), "Nothing came for too long, not even a pong."),
+        End::Broken(_) => (Some(close_code::PROTOCOL), "What came is not WebSocket."),
+    };
+    if let Some(code) = code {
+        for message in outgoing {
+            sink.feed(message).await?;
+        }
+        sink.feed(Message::Close(Some(CloseFrame { code, reason: reason.into() }))).await?;
+    }
+    sink.flush().await?;
+    while let Some(Ok(_)) = stream.next().await {}
+    if matches!(end, End::TooLarge) {
+        sleep(LINGER).await;
+    }
+    Ok(())
+}
