@@ -209,11 +209,11 @@ pub async fn serve_engines(config: Config, engines: Arc<Engines>) -> Result<Runn
         Auth::Open => web::Keys::new(std::iter::empty::<String>()),
         Auth::Keys(keys) => web::Keys::new(keys.iter().map(|key| key.reveal().to_owned())),
     };
-    let realtime = web::RealtimeLimits {
+    let limits = web::ws::Limits {
         message_bytes: config.limits.message_bytes,
         sessions: config.limits.sessions,
         session: config.limits.session,
-        ..web::RealtimeLimits::default()
+        ..web::ws::Limits::default()
     };
     let services = web::Services {
         router: engines.router.clone(),
@@ -226,7 +226,7 @@ pub async fn serve_engines(config: Config, engines: Arc<Engines>) -> Result<Runn
             let draining = draining.clone();
             Arc::new(move || if draining.load(Relaxed) { Err("the server is stopping".to_owned()) } else { Ok(()) })
         },
-        realtime: Some(web::realtime_routes(answer, session_defaults(&config), realtime)),
+        realtime: Some(web::ws::routes(web::ws::Realtimes { answer, defaults: session_defaults(&config), limits })),
     };
     let (stop, mut stopped) = tokio::sync::watch::channel(false);
     let drain = config.limits.drain;
