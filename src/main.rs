@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use timbre::bench::{self, Bench};
 use timbre::config;
 use timbre::models_command::{self, ModelsCommand};
 
@@ -40,6 +41,8 @@ enum Command {
     /// List, fetch and check models.
     #[command(subcommand)]
     Models(ModelsCommand),
+    /// Measure quality, latency, load and cost, and print a table.
+    Bench(Bench),
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -78,6 +81,7 @@ async fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Serve => serve(written()?.check(&environment)?).await,
         Command::Talk { file, out, model } => timbre::talk::run(written()?.check(&environment)?, &file, out, model).await,
+        Command::Bench(what) => bench::run(what, cli.config.as_deref()).await,
         Command::Models(command) => models_command::run(command).await,
         Command::Config(ConfigCommand::Check) => {
             written()?.check(&environment)?;
