@@ -354,8 +354,9 @@ fn weigh(over: Probability, words: &str) -> Probability {
 
 /// Sounds of listening, not of taking the word.
 fn is_backchannel(words: &str) -> bool {
-    const LISTENING: &[&str] =
-        &["ah", "aha", "hm", "hmm", "mhm", "mm", "mmhm", "mmhmm", "mmm", "oh", "okay", "ok", "right", "sure", "uhhuh", "yeah", "yep", "yes"];
+    const LISTENING: &[&str] = &[
+        "ah", "aha", "hm", "hmm", "mhm", "mm", "mmhm", "mmhmm", "mmm", "oh", "okay", "ok", "right", "sure", "uhhuh", "yeah", "yep", "yes",
+    ];
     let letters = |word: &str| word.chars().filter(|c| c.is_alphabetic()).collect::<String>().to_lowercase();
     let words: Vec<String> = words.split_whitespace().map(letters).filter(|word| !word.is_empty()).collect();
     words.len() <= 2 && words.iter().all(|word| LISTENING.contains(&word.as_str()))

@@ -13,6 +13,7 @@
 //! turn as soon as they allow. The transcript and the signals of the turn choose a route; the model's words go to the synthesizer clause
 //! by clause, and its sound goes out no faster than it is heard.
 
+pub mod bench;
 pub mod config;
 pub mod conversation;
 pub mod engines;

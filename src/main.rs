@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use timbre::bench::{self, Bench};
 use timbre::config;
 use timbre::models_command::{self, ModelsCommand};
 
@@ -40,6 +41,10 @@ enum Command {
     /// List, fetch and check models.
     #[command(subcommand)]
     Models(ModelsCommand),
+    /// Measure quality, latency, load and cost, and print a table.
+    Bench(Bench),
+    /// Measure quality, latency, load and cost.
+    Bench(timbre::bench::Bench),
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -78,7 +83,9 @@ async fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Serve => serve(written()?.check(&environment)?).await,
         Command::Talk { file, out, model } => timbre::talk::run(written()?.check(&environment)?, &file, out, model).await,
+        Command::Bench(what) => bench::run(what, cli.config.as_deref()).await,
         Command::Models(command) => models_command::run(command).await,
+        Command::Bench(bench) => timbre::bench::run(bench).await,
         Command::Config(ConfigCommand::Check) => {
             written()?.check(&environment)?;
             println!("The configuration is fine.");

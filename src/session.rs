@@ -522,9 +522,9 @@ impl Session {
             let (_, signals, baseline) = measuring.await;
             self.baseline = baseline;
             self.signals = Some(Arc::new(signals.clone()));
-            self.tell_transcript(&item, &told, &utterance).await?;
             self.respond_to_turn(respond, &words).await?;
-            return self.tell(Event::Signals { item, signals: Box::new(signals) }).await;
+            self.tell(Event::Signals { item: item.clone(), signals: Box::new(signals) }).await?;
+            return self.tell_transcript(&item, &told, &utterance).await;
         }
         self.signals = Some(Arc::new(Signals { language: utterance.language.clone(), ..Signals::default() }));
         self.measuring = Some(Box::pin(measuring));

@@ -256,7 +256,9 @@ async fn a_client_may_push_to_talk() {
     client.until(|event| matches!(event, Event::TranscriptDone { .. }).then_some(())).await;
     client.send(Command::Respond(Box::default())).await;
     client.send(Command::Respond(Box::default())).await;
-    client.until(|event| matches!(event, Event::Error(error) if error.code == "conversation_already_has_active_response").then_some(())).await;
+    client
+        .until(|event| matches!(event, Event::Error(error) if error.code == "conversation_already_has_active_response").then_some(()))
+        .await;
     client.send(Command::Cancel(None)).await;
     assert_eq!(client.done().await, Ending::ClientCancelled);
 }

@@ -49,15 +49,7 @@ const AHEAD: usize = 64;
 
 /// Opens a GGUF file. `threads` work on each step, the engine's own included; `name` is what errors call it.
 pub fn load(path: &Path, threads: usize, name: &str) -> Result<Arc<dyn LanguageModel>, ModelError> {
-    let mut gguf = Gguf::open(path)?;
-    let decoder = Decoder::read(&mut gguf)?;
-    let tokenizer = Tokenizer::read(&gguf, decoder.shape.vocabulary)?;
-    let template = Template::new(gguf.text("tokenizer.chat_template"), &tokenizer)
-        .ok_or_else(|| gguf.unusable("it has no chat template; use the instruction-tuned variant"))?
-        .map_err(|detail| gguf.unusable(format!("its chat template does not compile: {detail}")))?;
-    let memories = Memories::new(decoder.shape.extent, REMEMBERED);
-    let crew = Crew::new(threads.max(1));
-    let engine = Engine { decoder, tokenizer, template, memories, crew, scratch: Scratch::default(), name: name.to_owned() };
+    let engine = Engine::open(path, threads, name)?;
     Ok(Arc::new(Embedded { workers: Workers::start("llm", vec![engine], QUEUE) }))
 }
 
@@ -93,6 +85,18 @@ struct Engine {
 }
 
 impl Engine {
+    fn open(path: &Path, threads: usize, name: &str) -> Result<Engine, ModelError> {
+        let mut gguf = Gguf::open(path)?;
+        let decoder = Decoder::read(&mut gguf)?;
+        let tokenizer = Tokenizer::read(&gguf, decoder.shape.vocabulary)?;
+        let template = Template::new(gguf.text("tokenizer.chat_template"), &tokenizer)
+            .ok_or_else(|| gguf.unusable("it has no chat template; use the instruction-tuned variant"))?
+            .map_err(|detail| gguf.unusable(format!("its chat template does not compile: {detail}")))?;
+        let memories = Memories::new(decoder.shape.extent, REMEMBERED);
+        let crew = Crew::new(threads.max(1));
+        Ok(Engine { decoder, tokenizer, template, memories, crew, scratch: Scratch::default(), name: name.to_owned() })
+    }
+
     /// Answers one prompt; returns early, without an error, when nobody listens any more.
     fn answer(&mut self, prompt: &Prompt, send: &Sender<Result<Delta, ModelError>>) -> Result<(), ModelError> {
         let tokens = self.tokenizer.encode(&self.template.render(prompt, &self.name)?);

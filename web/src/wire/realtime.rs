@@ -10,6 +10,8 @@ mod receive;
 mod response;
 mod send;
 mod session;
+#[cfg(test)]
+mod tests;
 
 use serde_json::Value;
 

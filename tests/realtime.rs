@@ -1,0 +1,35 @@
+//! openai-python's realtime client holds conversations with the whole server, real models and recorded speech.
+
+use std::path::{Path, PathBuf};
+
+use models::Weights;
+use tokio::process::Command;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn openai_python_holds_a_conversation() {
+    let Some(python) = std::env::var_os("TIMBRE_SDK_PYTHON") else {
+        eprintln!("skipped: TIMBRE_SDK_PYTHON names no Python with openai and pytest");
+        return;
+    };
+    let recording: PathBuf = match Weights::new(Weights::default_folder()).file("moonshine-tiny-en", "beckett.wav") {
+        Ok(recording) => recording,
+        Err(missing) => {
+            eprintln!("skipped: {missing}");
+            return;
+        }
+    };
+    let environment = [("TIMBRE_SERVER__LISTEN".to_owned(), "127.0.0.1:0".to_owned())];
+    let config = timbre::config::load(None, &environment).and_then(|written| written.check(&environment)).expect("the default is fine");
+    let running = timbre::serve::serve(config).await.expect("the server starts");
+    let mut suite = Command::new(python);
+    suite
+        .args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "test_realtime.py"])
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdk"))
+        .env("TIMBRE_REALTIME_URL", format!("http://{}/v1", running.address))
+        .env("TIMBRE_RECORDING", recording)
+        .kill_on_drop(true);
+    let output = suite.output().await.expect("the suite starts");
+    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    assert!(output.status.success(), "{text}");
+    running.stop();
+}
