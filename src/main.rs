@@ -43,8 +43,6 @@ enum Command {
     Models(ModelsCommand),
     /// Measure quality, latency, load and cost, and print a table.
     Bench(Bench),
-    /// Measure quality, latency, load and cost.
-    Bench(timbre::bench::Bench),
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -85,7 +83,6 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Talk { file, out, model } => timbre::talk::run(written()?.check(&environment)?, &file, out, model).await,
         Command::Bench(what) => bench::run(what, cli.config.as_deref()).await,
         Command::Models(command) => models_command::run(command).await,
-        Command::Bench(bench) => timbre::bench::run(bench).await,
         Command::Config(ConfigCommand::Check) => {
             written()?.check(&environment)?;
             println!("The configuration is fine.");
