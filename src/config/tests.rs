@@ -1,3 +1,5 @@
+//! Files and variables, right and wrong.
+
 use super::*;
 
 const ISSUED: &str = r#"

@@ -1,3 +1,5 @@
+//! Recordings in every container: what goes in comes out, and damaged ones are errors.
+
 use std::time::Duration;
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Signals of made-up voices.
+
 use super::*;
 
 /// Two seconds of a buzz of `hz` with `amplitude` in syllables of 200 ms, silent from `pause` on for so many ms.

@@ -26,12 +26,15 @@ pub trait Identifier: Send {
     fn identify(&mut self, pcm: &[f32], waited: &Waited) -> Result<Measured<Language>, ModelError>;
 }
 
+/// Loads a transcriber for so many threads.
+pub type Build = fn(&Weights, threads: usize) -> Result<Arc<dyn Transcriber>, ModelError>;
+
 /// A transcriber that runs here.
 pub struct Engine {
     /// Its name in the configuration.
     pub name: &'static str,
     /// Loads it for so many threads.
-    pub build: fn(&Weights, threads: usize) -> Result<Arc<dyn Transcriber>, ModelError>,
+    pub build: Build,
 }
 
 /// Every transcriber that runs here, the default first.

@@ -186,8 +186,8 @@ impl Moonshine {
             tokens.push(token);
             log_probability += log;
             for (names, layer) in self.names.iter().zip(&mut cache) {
-                for side in 0..2 {
-                    layer[side] = outputs.remove(&names.present[side]).expect("the decoder has its cache outputs");
+                for (held, name) in layer.iter_mut().zip(&names.present) {
+                    *held = outputs.remove(name).expect("the decoder has its cache outputs");
                 }
             }
         }

@@ -1,3 +1,5 @@
+//! Whole requests through a router whose providers answer by script.
+
 use std::time::Duration;
 
 use futures::stream::{self, BoxStream};

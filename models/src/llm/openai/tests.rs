@@ -1,3 +1,5 @@
+//! Requests and streams of the dialect, and answers of a server that misbehaves.
+
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -1,3 +1,5 @@
+//! Requests as clients send them, right and wrong.
+
 use serde_json::json;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Events as clients send and expect them.
+
 use audio::codec::g711::Law;
 use audio::{Codec, Rate};
 use bytes::Bytes;
