@@ -1,5 +1,7 @@
 //! The whole engine, on the real weights where they are.
 
+mod tiny;
+
 use std::path::PathBuf;
 
 use super::memory::Memory;
