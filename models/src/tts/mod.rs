@@ -8,6 +8,8 @@ mod clauses;
 mod edges;
 #[cfg(feature = "hibari")]
 mod english;
+#[cfg(feature = "espeak")]
+mod espeak;
 #[cfg(feature = "hibari")]
 mod hibari;
 #[cfg(feature = "kokoro")]
@@ -20,6 +22,7 @@ pub mod remote;
 mod said;
 #[cfg(feature = "hibari")]
 mod vocoder;
+mod written;
 
 #[cfg(test)]
 mod tests;
@@ -29,6 +32,8 @@ use std::sync::Arc;
 use crate::{ModelError, Synthesizer, Voice, Weights};
 use by_clause::ByClause;
 pub use clauses::Clauses;
+#[cfg(feature = "espeak")]
+pub use espeak::espeak;
 #[cfg(feature = "hibari")]
 pub use hibari::hibari;
 #[cfg(feature = "kokoro")]
@@ -50,6 +55,8 @@ pub const ENGINES: &[Engine] = &[
     Engine { name: "hibari", build: hibari },
     #[cfg(feature = "kokoro")]
     Engine { name: "kokoro", build: kokoro },
+    #[cfg(feature = "espeak")]
+    Engine { name: "espeak", build: espeak },
 ];
 
 /// What says one clause. It belongs to one thread.

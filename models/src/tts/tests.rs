@@ -15,13 +15,15 @@ fn engine(name: &str) -> Option<Arc<dyn Synthesizer>> {
     (engine.build)(&weights, 1).inspect_err(|error| eprintln!("skipped: {error}")).ok()
 }
 
-/// All that is said of `text`: PCM and words.
+/// All that is said of `text`: PCM at [`Rate::SPEECH`], and words.
 fn speak(engine: &dyn Synthesizer, text: &str, speed: f32) -> (Vec<f32>, Vec<Word>) {
     let voice = Voice { speed, ..Voice::new(engine.voices()[0].clone()) };
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime starts");
     let pieces: Vec<Spoken> =
         runtime.block_on(engine.speak(stream::iter([text.to_owned()]).boxed(), voice).map(|piece| piece.expect("it is said")).collect());
-    let pcm = pieces.iter().flat_map(|piece| piece.frame.pcm.iter().copied()).collect();
+    let rate = pieces.first().expect("something is said").frame.rate;
+    let pcm: Vec<f32> = pieces.iter().flat_map(|piece| piece.frame.pcm.iter().copied()).collect();
+    let pcm = if rate == Rate::SPEECH { pcm } else { audio::resample(&pcm, rate, Rate::SPEECH) };
     (pcm, pieces.into_iter().flat_map(|piece| piece.words).collect())
 }
 
@@ -63,6 +65,12 @@ fn hibari_speaks() {
 #[ignore = "eight seconds of computing; run by `cargo test -- --ignored`"]
 fn kokoro_speaks() {
     check("kokoro");
+}
+
+#[cfg(feature = "espeak")]
+#[test]
+fn espeak_speaks() {
+    check("espeak");
 }
 
 /// Prints what an engine costs: `cargo test --release -p models figures -- --ignored --nocapture`.
