@@ -10,6 +10,8 @@ mod edges;
 mod english;
 #[cfg(feature = "espeak")]
 mod espeak;
+#[cfg(all(feature = "kokoro", feature = "espeak"))]
+mod foreign;
 #[cfg(feature = "hibari")]
 mod hibari;
 #[cfg(feature = "kokoro")]
@@ -41,12 +43,15 @@ pub use kokoro::kokoro;
 pub use plain::Plain;
 use said::Said;
 
+/// Loads an engine to speak so many texts at a time.
+pub type Build = fn(&Weights, usize) -> Result<Arc<dyn Synthesizer>, ModelError>;
+
 /// An engine that configuration can name.
 pub struct Engine {
     /// Its name.
     pub name: &'static str,
-    /// Loads it, to speak this many texts at a time.
-    pub build: fn(&Weights, usize) -> Result<Arc<dyn Synthesizer>, ModelError>,
+    /// Loads it.
+    pub build: Build,
 }
 
 /// The engines in this build, the default first.

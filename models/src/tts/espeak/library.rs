@@ -31,6 +31,7 @@ const RATE: c_int = 1;
 const NO_EVENT: c_int = 0;
 /// `espeakEVENT_WORD`.
 const WORD: c_int = 1;
+#[cfg(feature = "kokoro")]
 /// Phonemes in IPA, with `^` between the letters of one sound (`phoneme_mode` of `espeak_TextToPhonemes`).
 const IPA_TIED: c_int = 0x02 | 0x80 | ((b'^' as c_int) << 8);
 
@@ -82,6 +83,7 @@ pub(super) struct Library {
     synthesize: unsafe extern "C" fn(*const c_void, usize, c_uint, c_int, c_uint, c_uint, *mut c_uint, *mut c_void) -> c_int,
     set_voice: unsafe extern "C" fn(*const c_char) -> c_int,
     set_parameter: unsafe extern "C" fn(c_int, c_int, c_int) -> c_int,
+    #[cfg(feature = "kokoro")]
     to_phonemes: unsafe extern "C" fn(*mut *const c_void, c_int, c_int) -> *const c_char,
     rate: Rate,
     voices: Vec<Entry>,
@@ -107,6 +109,7 @@ impl Library {
             let synthesize = *file.get(b"espeak_Synth\0").map_err(broken)?;
             let set_voice = *file.get(b"espeak_SetVoiceByName\0").map_err(broken)?;
             let set_parameter = *file.get(b"espeak_SetParameter\0").map_err(broken)?;
+            #[cfg(feature = "kokoro")]
             let to_phonemes = *file.get(b"espeak_TextToPhonemes\0").map_err(broken)?;
             // A buffer of 0 ms is the library's own length; no path is the folder it was built with.
             let rate = initialize(SYNCHRONOUS, 0, std::ptr::null(), DONT_EXIT);
@@ -114,7 +117,16 @@ impl Library {
             let rate = rate.ok_or_else(|| failed("its data is missing; install it (on Debian and Ubuntu: apt install espeak-ng-data)"))?;
             set_callback(collect);
             let voices = entries(list(std::ptr::null_mut()));
-            Ok(Library { synthesize, set_voice, set_parameter, to_phonemes, rate, voices, _file: file })
+            Ok(Library {
+                synthesize,
+                set_voice,
+                set_parameter,
+                #[cfg(feature = "kokoro")]
+                to_phonemes,
+                rate,
+                voices,
+                _file: file,
+            })
         }
     }
 
@@ -144,6 +156,7 @@ impl Library {
         if status == 0 { Ok(spoken) } else { Err(failed(format!("espeak_Synth returned {status}"))) }
     }
 
+    #[cfg(feature = "kokoro")]
     /// How `text` is said: IPA, words set apart by spaces, the letters of one sound tied by `^`. Stops are left out.
     #[expect(
         unsafe_code,
