@@ -58,14 +58,15 @@ fn voices(weights: &Weights) -> Result<Vec<String>, ModelError> {
 }
 
 /// Whether eSpeak NG is here to read for a voice.
+#[cfg(feature = "espeak")]
 fn reads(voice: &str) -> bool {
-    #[cfg(feature = "espeak")]
-    return foreign::language(voice).is_some_and(espeak::reads);
-    #[cfg(not(feature = "espeak"))]
-    return {
-        _ = voice;
-        false
-    };
+    foreign::language(voice).is_some_and(espeak::reads)
+}
+
+/// Nothing but English is read in this build.
+#[cfg(not(feature = "espeak"))]
+fn reads(_: &str) -> bool {
+    false
 }
 
 /// The dictionaries of each accent, loaded when a voice first needs them and shared by all threads.

@@ -31,8 +31,8 @@ const RATE: c_int = 1;
 const NO_EVENT: c_int = 0;
 /// `espeakEVENT_WORD`.
 const WORD: c_int = 1;
-#[cfg(feature = "kokoro")]
 /// Phonemes in IPA, with `^` between the letters of one sound (`phoneme_mode` of `espeak_TextToPhonemes`).
+#[cfg(feature = "kokoro")]
 const IPA_TIED: c_int = 0x02 | 0x80 | ((b'^' as c_int) << 8);
 
 /// `espeak_EVENT`.
@@ -156,8 +156,8 @@ impl Library {
         if status == 0 { Ok(spoken) } else { Err(failed(format!("espeak_Synth returned {status}"))) }
     }
 
-    #[cfg(feature = "kokoro")]
     /// How `text` is said: IPA, words set apart by spaces, the letters of one sound tied by `^`. Stops are left out.
+    #[cfg(feature = "kokoro")]
     #[expect(
         unsafe_code,
         reason = "a C function; it moves the pointer on within the text and returns a string that lives until its next call"
