@@ -23,7 +23,7 @@ fn environment(weights: &Weights) -> Result<&'static Environment, ModelError> {
 
 /// Opens a model to run on one thread: more threads than free cores cost a multiple of the time they save.
 pub(crate) fn open(weights: &Weights, model: &Path) -> Result<Session, ModelError> {
-    let build = |environment| -> ort::Result<Session> { Ok(builder(environment)?.commit_from_file(model)?) };
+    let build = |environment| -> ort::Result<Session> { builder(environment)?.commit_from_file(model) };
     build(environment(weights)?).map_err(|error| failed(&model.display().to_string(), error))
 }
 
@@ -45,7 +45,7 @@ pub(crate) fn open_with_outputs(weights: &Weights, model: &Path, more: &[&str]) 
         // model (its graph), with field 12 (an output), with field 1 (a name). See onnx.proto.
         bytes.extend(field(7, &field(12, &field(1, name.as_bytes()))));
     }
-    let build = |environment| -> ort::Result<Session> { Ok(builder(environment)?.commit_from_memory(&bytes)?) };
+    let build = |environment| -> ort::Result<Session> { builder(environment)?.commit_from_memory(&bytes) };
     build(environment(weights)?).map_err(|error| failed(&target, error))
 }
 
