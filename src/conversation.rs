@@ -344,8 +344,11 @@ fn weigh(over: Probability, words: &str) -> Probability {
     let factor = if UNFINISHED.contains(&bare.as_str()) || trimmed.ends_with([',', '-', '\u{2014}', '\u{2026}']) || trimmed.ends_with("...")
     {
         0.3
-    } else if trimmed.ends_with('?') {
+    } else if trimmed.ends_with(['?', '\u{ff1f}']) {
         return Probability::new(1.0 - (1.0 - over.get()) * 0.7);
+    } else if !trimmed.is_empty() && !trimmed.ends_with(['.', '!', '"', '\u{3002}', '\u{ff01}']) {
+        // Recognisers that punctuate leave the full stop away where a sentence seems to go on.
+        0.7
     } else {
         1.0
     };

@@ -52,7 +52,6 @@ pub const ENGINES: &[Engine] = &[
 fn auto(weights: &Weights, threads: usize) -> Result<Arc<dyn Transcriber>, ModelError> {
     // One Whisper for all threads: it is needed for the caller's first words at most, or by callers who speak another language.
     let wide = Arc::new(auto::Wide::new(Whisper::load(weights)?));
-    let wide = Arc::new(std::sync::Mutex::new(Whisper::load(weights)?));
     let engines = Moonshine::load(weights, threads)?.into_iter().map(|fast| Auto::new(fast, wide.clone())).collect();
     Ok(Arc::new(ByUtterance::new("auto", engines)))
 }
