@@ -3,15 +3,18 @@
 //! The server runs as a process of its own with the default configuration and a language model that answers at once; callers play
 //! recorded speech to it in real time. Nothing here knows how the server works, and nothing here is a test: figures depend on the machine.
 
+mod barge_in;
 mod client;
 mod clips;
 mod energy;
 mod http;
+mod load;
 mod noise;
 mod playback;
 mod process;
 mod quantiles;
 mod report;
+mod roundtrip;
 mod server;
 mod stt;
 mod turn;
@@ -36,6 +39,9 @@ pub struct Bench {
     /// How many of them are played at a time.
     #[arg(long, default_value_t = 2)]
     parallel: usize,
+    /// How many sessions talk at once, a line each.
+    #[arg(long, value_delimiter = ',', default_values_t = [4, 8, 16, 24, 32])]
+    sessions: Vec<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -52,6 +58,16 @@ enum What {
     Endpoint,
     /// The turn with the embedded language model.
     EmbeddedTurn,
+    /// Speech onset to the last byte of the reply it interrupts.
+    Bargein,
+    /// Many talking sessions.
+    Sessions,
+    /// Many silent sessions.
+    Silence,
+    /// Memory with default models loaded.
+    Memory,
+    /// Speech out, transcribed back.
+    Roundtrip,
 }
 
 /// Read speech with texts.
@@ -62,16 +78,22 @@ const ALL_READ: usize = 50;
 const FEW: usize = 10;
 /// The model that answers at once, as the server knows it.
 const INSTANT: &str = "bench/short";
+/// The one that talks on.
+const TALKATIVE: &str = "bench/long";
 /// The default embedded model.
 const EMBEDDED: &str = "embedded/smollm2-135m";
 
 /// Measures a server with the keys of the file `config`, or a default one, and prints.
 pub async fn run(bench: Bench, config: Option<&Path>) -> anyhow::Result<()> {
     let mut rows = Vec::new();
-    let all = [What::Stt, What::Finals, What::Turn, What::Endpoint, What::EmbeddedTurn];
-    let chosen = if bench.what == What::All { &all[..] } else { std::slice::from_ref(&bench.what) };
-    for what in chosen {
-        rows.extend(measure(&bench, config, *what).await?);
+    if bench.what == What::All {
+        for what in What::EACH {
+            // One figure that cannot be had must not cost the others.
+            let failed = |error| vec![Row::new(format!("{what:?}"), "", format!("not measured: {error:#}"))];
+            rows.extend(measure(&bench, config, *what).await.unwrap_or_else(failed));
+        }
+    } else {
+        rows = measure(&bench, config, bench.what).await?;
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
@@ -79,28 +101,59 @@ pub async fn run(bench: Bench, config: Option<&Path>) -> anyhow::Result<()> {
     Ok(())
 }
 
+impl What {
+    /// What `all` measures, in the order of the table. The curve holds the turns of the default setting too, but in a run of its own, so
+    /// that every figure can be had alone.
+    const EACH: &[What] = &[
+        What::Stt,
+        What::Finals,
+        What::Turn,
+        What::Endpoint,
+        What::Bargein,
+        What::EmbeddedTurn,
+        What::Sessions,
+        What::Silence,
+        What::Roundtrip,
+        What::Memory,
+    ];
+}
+
 async fn measure(bench: &Bench, config: Option<&Path>, what: What) -> anyhow::Result<Vec<Row>> {
-    let clips = clips::load(READ, if what == What::Stt { ALL_READ } else { bench.clips })?;
     if what == What::Stt {
-        return stt::engines(&clips).await;
+        return stt::engines(&clips::load(READ, ALL_READ)?).await;
     }
     let server = Server::start(config).await?;
-    let parallel = bench.parallel;
+    let clips = || clips::load(READ, bench.clips);
+    let few = || clips::load(READ, bench.clips.min(FEW));
+    let (addr, parallel) = (server.addr, bench.parallel);
     match what {
         What::All | What::Stt => Ok(vec![]),
-        What::Finals => stt::finals(server.addr, INSTANT, &clips, parallel).await,
-        What::Turn => Ok(turn::rows(&turn::play(server.addr, INSTANT, Ends::Default, &clips, parallel).await?)),
-        What::EmbeddedTurn => {
-            let few = &clips[..clips.len().min(FEW)];
-            Ok(turn::embedded_rows(&turn::play(server.addr, EMBEDDED, Ends::Default, few, 1).await?))
-        }
+        What::Finals => stt::finals(addr, INSTANT, &few()?, parallel).await,
+        What::Turn => Ok(turn::rows(&turn::play(addr, INSTANT, Ends::Default, &clips()?, parallel).await?)),
+        What::EmbeddedTurn => Ok(turn::embedded_rows(&turn::play(addr, EMBEDDED, Ends::Default, &few()?, 1).await?)),
         What::Endpoint => {
+            let clips = clips()?;
             let mut settings = Vec::new();
-            for eagerness in ["high", "medium", "low"] {
-                let turns = turn::play(server.addr, INSTANT, Ends::Eagerness(eagerness), &clips, parallel).await?;
-                settings.push((format!("eagerness {eagerness}"), turns));
+            for (name, ends) in SETTINGS {
+                settings.push((name.to_owned(), turn::play(addr, INSTANT, ends, &clips, parallel).await?));
             }
             Ok(turn::curve(&settings))
         }
+        What::Bargein => barge_in::rows(addr, TALKATIVE, &clips::load(READ, bench.clips.min(FEW * 2))?).await,
+        What::Sessions => load::talking(&server, INSTANT, clips()?, &bench.sessions).await,
+        What::Silence => load::silent(&server, INSTANT).await,
+        What::Memory => {
+            let clips = few()?;
+            load::memory(&server, INSTANT, &clips[0]).await
+        }
+        What::Roundtrip => roundtrip::rows(addr).await,
     }
 }
+
+/// Points of the curve.
+const SETTINGS: [(&str, Ends); 4] = [
+    ("eagerness high", Ends::Eagerness("high")),
+    ("eagerness medium", Ends::Eagerness("medium")),
+    ("eagerness low", Ends::Eagerness("low")),
+    ("a fixed silence of 500 ms", Ends::Silence(500)),
+];

@@ -18,7 +18,7 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use models::{Baseline, Heard, Hint, Language, ModelError, SignalSet, Signals, Utterance};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 use web::call::{
     Call, CallError, Command, Content, Eagerness, Event, Item, ItemContent, Request, ResponseConfig, SessionConfig, Status, TurnDetection,
 };
@@ -393,6 +393,7 @@ impl Session {
         let Some(judging) = &self.judging else { return Ok(()) };
         let (Some(over), false) = (judging.over, judging.waits_for_words) else { return Ok(()) };
         let words = judging.words.clone();
+        debug!(call = %self.id, over = over.get(), words = words.as_deref(), at_ms = self.hearing.now().ms(Rate::MODEL), "A pause was judged.");
         self.decide(Input::Judged { over, words }).await
     }
 

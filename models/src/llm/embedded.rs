@@ -14,6 +14,7 @@ mod held;
 mod matrix;
 mod memory;
 mod sampler;
+mod sections;
 mod shape;
 mod template;
 #[cfg(test)]
@@ -35,6 +36,7 @@ use gguf::Gguf;
 use held::Held;
 use memory::Memories;
 use sampler::Sampler;
+use sections::Sections;
 use template::Template;
 use tokenizer::Tokenizer;
 
@@ -99,7 +101,8 @@ impl Engine {
 
     /// Answers one prompt; returns early, without an error, when nobody listens any more.
     fn answer(&mut self, prompt: &Prompt, send: &Sender<Result<Delta, ModelError>>) -> Result<(), ModelError> {
-        let tokens = self.tokenizer.encode(&self.template.render(prompt, &self.name)?);
+        let text = self.template.render(prompt, &self.name)?;
+        let tokens = self.tokenizer.encode(&text);
         let context = self.decoder.shape.context;
         if tokens.is_empty() || tokens.len() >= context {
             let detail = format!("the messages are {} tokens; this model reads at most {}, shorten them", tokens.len(), context - 1);
@@ -118,15 +121,22 @@ impl Engine {
             self.decoder.step(rest, &mut memory, &mut self.scratch, &mut self.crew);
             let room = context - tokens.len();
             let most = prompt.sampling.max_tokens.map_or(room, |most| room.min(most as usize));
-            let outcome = self.write(&prompt.sampling, most, &mut memory, send);
+            let mut listener = Listener {
+                held: Held::new(&prompt.sampling.stop),
+                sections: Sections::new(&text, !prompt.tools.is_empty()),
+                send,
+                reasoning: 0,
+            };
+            let outcome = self.write(&prompt.sampling, most, &mut memory, &mut listener);
             let (written, finish) = outcome.inspect_err(|_| memory.truncate(0))?;
             let usage = Usage {
                 input_tokens: tokens.len() as u64,
                 cached_tokens: cached as u64,
                 output_tokens: written as u64,
-                reasoning_tokens: 0,
+                reasoning_tokens: listener.reasoning,
             };
             if let Some(finish) = finish {
+                let finish = if listener.sections.called() { Finish::ToolCalls } else { finish };
                 // The reader may go away between the two; there is nothing left to stop.
                 let _ = send.blocking_send(Ok(Delta::Finish(finish)));
                 let _ = send.blocking_send(Ok(Delta::Usage(usage)));
@@ -142,34 +152,74 @@ impl Engine {
         sampling: &Sampling,
         most: usize,
         memory: &mut memory::Memory,
-        send: &Sender<Result<Delta, ModelError>>,
+        listener: &mut Listener,
     ) -> Result<(usize, Option<Finish>), ModelError> {
         let mut sampler = Sampler::new(sampling, RandomState::new().hash_one(0));
-        let mut held = Held::new(&sampling.stop);
         for written in 0..most {
             let logits = &self.scratch.logits;
             let token = sampler.choose(logits).ok_or_else(|| {
                 ModelError::new(ErrorKind::Failed, &self.name, "the model computed no usable number; its file may be damaged")
             })?;
             if self.tokenizer.is_end(token) {
-                return Ok((written + 1, say(held.finish(), send).then_some(Finish::Stop)));
+                return Ok((written + 1, listener.finish().then_some(Finish::Stop)));
             }
-            let released = held.push(self.tokenizer.piece(token));
-            if !say(released.text, send) {
-                return Ok((written + 1, None));
-            }
-            if released.stopped {
-                return Ok((written + 1, Some(Finish::Stop)));
+            match listener.hear(self.tokenizer.piece(token)) {
+                Heard::More => {}
+                Heard::Stop => return Ok((written + 1, Some(Finish::Stop))),
+                Heard::Gone => return Ok((written + 1, None)),
             }
             if written + 1 < most {
                 self.decoder.step(&[token], memory, &mut self.scratch, &mut self.crew);
             }
         }
-        Ok((most, say(held.finish(), send).then_some(Finish::Length)))
+        Ok((most, listener.finish().then_some(Finish::Length)))
     }
 }
 
-/// Sends text, if there is any; whether somebody still listens.
-fn say(text: String, send: &Sender<Result<Delta, ModelError>>) -> bool {
-    if text.is_empty() { !send.is_closed() } else { send.blocking_send(Ok(Delta::Text(text))).is_ok() }
+/// The way from tokens to whoever waits for the answer.
+struct Listener<'a> {
+    held: Held,
+    sections: Sections,
+    send: &'a Sender<Result<Delta, ModelError>>,
+    /// Tokens of reasoning so far.
+    reasoning: u64,
+}
+
+/// What became of a token.
+enum Heard {
+    /// It was taken; go on.
+    More,
+    /// A stop text came.
+    Stop,
+    /// Nobody listens any more.
+    Gone,
+}
+
+impl Listener<'_> {
+    /// Takes a token's bytes.
+    fn hear(&mut self, bytes: &[u8]) -> Heard {
+        self.reasoning += u64::from(self.sections.reasoning());
+        let released = self.held.push(bytes);
+        let mut deltas = self.sections.push(&released.text);
+        if released.stopped {
+            deltas.extend(self.sections.finish());
+        }
+        match (self.send(deltas), released.stopped) {
+            (false, _) => Heard::Gone,
+            (true, true) => Heard::Stop,
+            (true, false) => Heard::More,
+        }
+    }
+
+    /// Lets out what is still held; whether somebody listened.
+    fn finish(&mut self) -> bool {
+        let rest = self.held.finish();
+        let mut deltas = self.sections.push(&rest);
+        deltas.extend(self.sections.finish());
+        self.send(deltas)
+    }
+
+    fn send(&self, deltas: Vec<Delta>) -> bool {
+        deltas.into_iter().all(|delta| self.send.blocking_send(Ok(delta)).is_ok()) && !self.send.is_closed()
+    }
 }

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use audio::Rate;
-use futures::StreamExt;
 use futures::future::{BoxFuture, Either, select};
 use futures::stream::{self, BoxStream};
+use futures::{FutureExt, StreamExt};
 
 use crate::{Heard, Hint, ModelError, Partial, Sound, Transcriber, Utterance, Waited, Workers};
 
@@ -17,7 +17,14 @@ use crate::{Heard, Hint, ModelError, Partial, Sound, Transcriber, Utterance, Wai
 pub trait Recogniser: Send {
     /// Transcribes one utterance, mono at [`Rate::MODEL`]. Silence gives an empty text.
     fn recognise(&mut self, pcm: &[f32], hint: &Hint, waited: &Waited) -> Result<Utterance, ModelError>;
+
+    /// Learns what it can of an utterance that is still being said, so that less is to be done in its pauses. Called once, on its first
+    /// seconds.
+    fn prepare(&mut self, _pcm: &[f32], _hint: &Hint, _waited: &Waited) {}
 }
+
+/// Preparation starts with this much sound: two seconds.
+const PREPARED: usize = Rate::MODEL.hz() as usize * 2;
 
 /// The first draft comes after this much sound.
 const FIRST_DRAFT: usize = Rate::MODEL.hz() as usize * 8 / 10;
@@ -49,6 +56,8 @@ impl<R: Recogniser + 'static> Transcriber for ByUtterance<R> {
             pcm: Vec::new(),
             next_draft: FIRST_DRAFT,
             drafting: None,
+            preparing: None,
+            prepared: false,
             last: None,
             stage: Stage::Listening,
         };
@@ -67,6 +76,8 @@ struct Listener<R> {
     /// Samples at which the next draft is due.
     next_draft: usize,
     drafting: Option<(Pass, Duration)>,
+    preparing: Option<BoxFuture<'static, ()>>,
+    prepared: bool,
     /// The newest pass and how many samples it covered: where nothing was added it is the final one.
     last: Option<(Utterance, usize)>,
     stage: Stage,
@@ -84,6 +95,16 @@ impl<R: Recogniser + 'static> Listener<R> {
         Box::pin(async move { workers.run(move |recogniser, waited| recogniser.recognise(&pcm, &hint, waited)).await })
     }
 
+    /// It goes on by itself once it was polled, which every window of sound does.
+    fn preparation(&self) -> BoxFuture<'static, ()> {
+        let (workers, hint, pcm) = (self.workers.clone(), self.hint.clone(), self.pcm.clone());
+        let prepare = move |recogniser: &mut R, waited: &Waited| {
+            recogniser.prepare(&pcm, &hint, waited);
+            Ok(())
+        };
+        Box::pin(async move { workers.run(prepare).await.unwrap_or_default() })
+    }
+
     fn covered(&self) -> Duration {
         Duration::from_secs_f64(self.pcm.len() as f64 / f64::from(Rate::MODEL.hz()))
     }
@@ -93,6 +114,11 @@ impl<R: Recogniser + 'static> Listener<R> {
             return None;
         }
         loop {
+            if let Some(preparing) = &mut self.preparing
+                && preparing.now_or_never().is_some()
+            {
+                self.preparing = None;
+            }
             let sound = match &mut self.drafting {
                 None => self.sound.next().await,
                 Some((pass, covers)) => {
@@ -114,6 +140,10 @@ impl<R: Recogniser + 'static> Listener<R> {
                 Some(Sound::Frame(frame)) => {
                     let room = LONGEST.saturating_sub(self.pcm.len());
                     self.pcm.extend_from_slice(&frame.pcm[..frame.pcm.len().min(room)]);
+                    if !self.prepared && self.pcm.len() >= PREPARED {
+                        self.prepared = true;
+                        self.preparing = Some(self.preparation());
+                    }
                     let due = self.hint.partials && self.drafting.is_none() && self.pcm.len() >= self.next_draft;
                     if due && self.workers.idle() {
                         self.next_draft = (self.pcm.len() as f32 * DRAFT_GROWTH) as usize;

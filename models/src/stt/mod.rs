@@ -9,7 +9,7 @@ pub mod remote;
 #[cfg(feature = "whisper")]
 pub(crate) mod whisper;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 pub use auto::Auto;
 pub use by_utterance::{ByUtterance, Recogniser};
@@ -34,6 +34,7 @@ pub struct Engine {
     /// Its name in the configuration.
     pub name: &'static str,
     /// Loads it for so many threads.
+    /// Loads it.
     pub build: Build,
 }
 
@@ -50,7 +51,8 @@ pub const ENGINES: &[Engine] = &[
 #[cfg(all(feature = "moonshine", feature = "whisper"))]
 fn auto(weights: &Weights, threads: usize) -> Result<Arc<dyn Transcriber>, ModelError> {
     // One Whisper for all threads: it is needed for the caller's first words at most, or by callers who speak another language.
-    let wide = Arc::new(Mutex::new(Whisper::load(weights)?));
+    let wide = Arc::new(auto::Wide::new(Whisper::load(weights)?));
+    let wide = Arc::new(std::sync::Mutex::new(Whisper::load(weights)?));
     let engines = Moonshine::load(weights, threads)?.into_iter().map(|fast| Auto::new(fast, wide.clone())).collect();
     Ok(Arc::new(ByUtterance::new("auto", engines)))
 }

@@ -1,8 +1,11 @@
-//! Kokoro-82M: slower than hibari, with many voices. American and British ones speak here; the others need another reader.
+//! Kokoro-82M: slower than hibari, with many voices. American and British ones always speak here; Spanish,
+//! French, Italian, Portuguese and Hindi ones where eSpeak NG is installed to read for them. Japanese and Chinese ones do not: what they
+//! were trained to say comes from readers with dictionaries of their own, which we have not.
 //!
 //! ONNX Runtime runs the exported network as it is; nothing in its graph has to be rewritten.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use audio::{Rate, Samples};
@@ -11,6 +14,8 @@ use ort::value::TensorRef;
 
 use super::english::{Accent, English, Phoneme, Unknown};
 use super::{ByClause, Said, Voicebox, phonemes};
+#[cfg(feature = "espeak")]
+use super::{espeak, foreign};
 use crate::{ErrorKind, ModelError, Synthesizer, Voice, Weights, onnx};
 
 /// The name in errors and the folder among the models.
@@ -38,7 +43,7 @@ pub fn kokoro(weights: &Weights, threads: usize) -> Result<Arc<dyn Synthesizer>,
     Ok(Arc::new(ByClause::start(NAME, boxes?, voices(weights)?)))
 }
 
-/// The English voices that were fetched, the default first.
+/// The voices that were fetched and have a reader, the default first.
 fn voices(weights: &Weights) -> Result<Vec<String>, ModelError> {
     weights.file(NAME, &format!("voices/{VOICE}.bin"))?;
     let folder = weights.folder().join(NAME).join("voices");
@@ -46,10 +51,22 @@ fn voices(weights: &Weights) -> Result<Vec<String>, ModelError> {
         std::fs::read_dir(&folder).map_err(|error| ModelError::new(ErrorKind::Failed, NAME, format!("{}: {error}", folder.display())))?;
     let mut names: Vec<String> = files
         .filter_map(|file| Some(file.ok()?.file_name().to_str()?.strip_suffix(".bin")?.to_owned()))
-        .filter(|name| name.starts_with(['a', 'b']))
+        .filter(|name| name.starts_with(['a', 'b']) || reads(name))
         .collect();
     names.sort_unstable_by_key(|name| (name != VOICE, name.clone()));
     Ok(names)
+}
+
+/// Whether eSpeak NG is here to read for a voice.
+#[cfg(feature = "espeak")]
+fn reads(voice: &str) -> bool {
+    foreign::language(voice).is_some_and(espeak::reads)
+}
+
+/// Nothing but English is read in this build.
+#[cfg(not(feature = "espeak"))]
+fn reads(_: &str) -> bool {
+    false
 }
 
 /// The dictionaries of each accent, loaded when a voice first needs them and shared by all threads.
@@ -85,17 +102,11 @@ struct Kokoro {
 
 impl Voicebox for Kokoro {
     fn say(&mut self, clause: &str, voice: &Voice) -> Result<Said, ModelError> {
-        let accent = if voice.name.starts_with('b') { Accent::British } else { Accent::American };
-        let english = self.readers.get(accent)?;
-        if !self.unknown.contains_key(&accent) {
-            self.unknown.insert(accent, English::unknown(&self.readers.weights, accent)?);
-        }
         if !self.styles.contains_key(&voice.name) {
             let styles = styles(&self.readers.weights, &voice.name)?;
             self.styles.insert(voice.name.clone(), styles);
         }
-        let unknown = self.unknown.get_mut(&accent).expect("it was put there above");
-        let phonemes = english.read(clause, unknown)?;
+        let phonemes = self.read(clause, &voice.name)?;
         let mut said = Said::new(Rate::SPEECH);
         for part in phonemes::parts(&phonemes) {
             self.utter(part, voice, &mut said).map_err(|error| onnx::failed(NAME, error))?;
@@ -116,6 +127,21 @@ fn styles(weights: &Weights, voice: &str) -> Result<Vec<f32>, ModelError> {
 }
 
 impl Kokoro {
+    /// How a clause is said by a voice, in the language that the voice's name begins with.
+    fn read(&mut self, clause: &str, voice: &str) -> Result<Vec<Phoneme>, ModelError> {
+        #[cfg(feature = "espeak")]
+        if let Some(language) = foreign::language(voice) {
+            return foreign::read(clause, language);
+        }
+        let accent = if voice.starts_with('b') { Accent::British } else { Accent::American };
+        let english = self.readers.get(accent)?;
+        let unknown = match self.unknown.entry(accent) {
+            Entry::Occupied(unknown) => unknown.into_mut(),
+            Entry::Vacant(place) => place.insert(English::unknown(&self.readers.weights, accent)?),
+        };
+        english.read(clause, unknown)
+    }
+
     /// Inputs `tokens` (1, phonemes + 2) i64 between two zeros, `style` (1, 256), `speed` (1); output `audio` (samples) at 24 kHz.
     fn utter(&mut self, phonemes: &[Phoneme], voice: &Voice, said: &mut Said) -> ort::Result<()> {
         let (phonemes, ids) = phonemes::numbered(phonemes, &self.ids);

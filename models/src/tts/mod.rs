@@ -8,6 +8,10 @@ mod clauses;
 mod edges;
 #[cfg(feature = "hibari")]
 mod english;
+#[cfg(feature = "espeak")]
+mod espeak;
+#[cfg(all(feature = "kokoro", feature = "espeak"))]
+mod foreign;
 #[cfg(feature = "hibari")]
 mod hibari;
 #[cfg(feature = "kokoro")]
@@ -20,6 +24,7 @@ pub mod remote;
 mod said;
 #[cfg(feature = "hibari")]
 mod vocoder;
+mod written;
 
 #[cfg(test)]
 mod tests;
@@ -29,6 +34,8 @@ use std::sync::Arc;
 use crate::{ModelError, Synthesizer, Voice, Weights};
 use by_clause::ByClause;
 pub use clauses::Clauses;
+#[cfg(feature = "espeak")]
+pub use espeak::espeak;
 #[cfg(feature = "hibari")]
 pub use hibari::hibari;
 #[cfg(feature = "kokoro")]
@@ -36,12 +43,15 @@ pub use kokoro::kokoro;
 pub use plain::Plain;
 use said::Said;
 
+/// Loads an engine to speak so many texts at a time.
+pub type Build = fn(&Weights, usize) -> Result<Arc<dyn Synthesizer>, ModelError>;
+
 /// An engine that configuration can name.
 pub struct Engine {
     /// Its name.
     pub name: &'static str,
-    /// Loads it, to speak this many texts at a time.
-    pub build: fn(&Weights, usize) -> Result<Arc<dyn Synthesizer>, ModelError>,
+    /// Loads it.
+    pub build: Build,
 }
 
 /// The engines in this build, the default first.
@@ -50,6 +60,8 @@ pub const ENGINES: &[Engine] = &[
     Engine { name: "hibari", build: hibari },
     #[cfg(feature = "kokoro")]
     Engine { name: "kokoro", build: kokoro },
+    #[cfg(feature = "espeak")]
+    Engine { name: "espeak", build: espeak },
 ];
 
 /// What says one clause. It belongs to one thread.

@@ -15,13 +15,18 @@ fn engine(name: &str) -> Option<Arc<dyn Synthesizer>> {
     (engine.build)(&weights, 1).inspect_err(|error| eprintln!("skipped: {error}")).ok()
 }
 
-/// All that is said of `text`: PCM and words.
+/// All that is said of `text` by the engine's first voice: PCM at [`Rate::SPEECH`], and words.
 fn speak(engine: &dyn Synthesizer, text: &str, speed: f32) -> (Vec<f32>, Vec<Word>) {
-    let voice = Voice { speed, ..Voice::new(engine.voices()[0].clone()) };
+    speak_as(engine, text, Voice { speed, ..Voice::new(engine.voices()[0].clone()) })
+}
+
+fn speak_as(engine: &dyn Synthesizer, text: &str, voice: Voice) -> (Vec<f32>, Vec<Word>) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime starts");
     let pieces: Vec<Spoken> =
         runtime.block_on(engine.speak(stream::iter([text.to_owned()]).boxed(), voice).map(|piece| piece.expect("it is said")).collect());
-    let pcm = pieces.iter().flat_map(|piece| piece.frame.pcm.iter().copied()).collect();
+    let rate = pieces.first().expect("something is said").frame.rate;
+    let pcm: Vec<f32> = pieces.iter().flat_map(|piece| piece.frame.pcm.iter().copied()).collect();
+    let pcm = if rate == Rate::SPEECH { pcm } else { audio::resample(&pcm, rate, Rate::SPEECH) };
     (pcm, pieces.into_iter().flat_map(|piece| piece.words).collect())
 }
 
@@ -63,6 +68,44 @@ fn hibari_speaks() {
 #[ignore = "eight seconds of computing; run by `cargo test -- --ignored`"]
 fn kokoro_speaks() {
     check("kokoro");
+}
+
+#[cfg(feature = "espeak")]
+#[test]
+fn espeak_speaks() {
+    check("espeak");
+}
+
+/// What Kokoro says is heard back by Whisper: the words named here must be among those heard.
+#[cfg(all(feature = "kokoro", feature = "espeak", feature = "whisper"))]
+#[test]
+#[ignore = "a minute of computing; run by `cargo test -- --ignored`"]
+fn kokoro_is_understood_in_other_languages() {
+    use crate::stt::{Recogniser, Whisper};
+    use crate::{Hint, Language, Waited};
+
+    let weights = Weights::new(Weights::default_folder());
+    let Some(engine) = engine("kokoro") else { return };
+    let Ok(mut whisper) = Whisper::load(&weights).inspect_err(|error| eprintln!("skipped: {error}")) else { return };
+    for (name, code, text, expected) in [
+        ("ef_dora", "es", "Mañana por la mañana vamos a comprar pan en la ciudad.", &["comprar", "pan", "ciudad"][..]),
+        ("ff_siwis", "fr", "Demain matin, nous allons acheter du pain dans la ville.", &["demain", "acheter", "pain", "ville"]),
+        ("if_sara", "it", "Domani mattina andiamo a comprare il pane in città.", &["domani", "comprare", "pane", "città"]),
+        ("pf_dora", "pt", "Amanhã de manhã vamos comprar pão na cidade.", &["manhã", "comprar", "pão", "cidade"]),
+        ("hf_alpha", "hi", "भारत एक बहुत बड़ा देश है।", &["देश", "है"]),
+    ] {
+        if !engine.voices().iter().any(|voice| voice == name) {
+            eprintln!("skipped: {name} was not fetched, or eSpeak NG is not installed");
+            continue;
+        }
+        let (pcm, words) = speak_as(engine.as_ref(), text, Voice::new(name));
+        assert_eq!(words.iter().map(|word| word.text.as_str()).collect::<Vec<_>>().join(" "), text);
+        let pcm = audio::resample(&pcm, Rate::SPEECH, Rate::MODEL);
+        let hint = Hint { language: Language::new(code), ..Hint::default() };
+        let heard = whisper.recognise(&pcm, &hint, &Waited::by(&|| false)).expect("it hears").text.to_lowercase();
+        println!("{code}: {heard}");
+        assert!(expected.iter().all(|word| heard.contains(word)), "{code}: {heard}");
+    }
 }
 
 /// Prints what an engine costs: `cargo test --release -p models figures -- --ignored --nocapture`.

@@ -50,3 +50,27 @@ impl Activations {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_fast_rounding_is_the_portable_one(x in prop::collection::vec(prop_oneof![Just(0.0_f32), -1e3_f32..1e3], 3 * BLOCK)) {
+            let (mut fast, mut portable) = (Activations::default(), Activations::default());
+            fast.set(&x, BLOCK);
+            portable.set(&vec![0.0; x.len()], BLOCK);
+            portable.round_portable(&x);
+            prop_assert_eq!(&fast.steps, &portable.steps);
+            prop_assert_eq!(&fast.scales, &portable.scales);
+            prop_assert_eq!(&fast.totals, &portable.totals);
+            for (at, (x, step)) in x.iter().zip(&fast.steps).enumerate() {
+                let scale = fast.scales[at / BLOCK];
+                prop_assert!((x - f32::from(*step) * scale).abs() <= scale * 0.501);
+            }
+        }
+    }
+}

@@ -50,11 +50,12 @@ impl Held {
     }
 
     /// The rest, when no more tokens come.
-    pub(super) fn finish(mut self) -> String {
+    pub(super) fn finish(&mut self) -> String {
         if !self.bytes.is_empty() {
+            self.bytes.clear();
             self.text.push(char::REPLACEMENT_CHARACTER);
         }
-        self.text
+        std::mem::take(&mut self.text)
     }
 }
 
@@ -70,7 +71,7 @@ fn may_go_on(bytes: &[u8]) -> bool {
 }
 
 /// Bytes at the end of `text` with which `stop` begins.
-fn overlap(text: &str, stop: &str) -> usize {
+pub(super) fn overlap(text: &str, stop: &str) -> usize {
     let longest = text.len().min(stop.len().saturating_sub(1));
     (1..=longest).rev().find(|length| text.as_bytes().ends_with(&stop.as_bytes()[..*length])).unwrap_or(0)
 }

@@ -201,3 +201,69 @@ impl Matrix {
 fn place(lane: usize, column: usize) -> usize {
     column / QUAD * CHUNK + lane * QUAD + column % QUAD
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers in -1..1, the same each time (Numerical Recipes' linear congruences).
+    fn numbers(count: usize) -> Vec<f32> {
+        let mut state = 1_u32;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+        };
+        (0..count).map(|_| next()).collect()
+    }
+
+    /// A matrix of any blocks that its layout can hold, the extremes among them.
+    fn matrix(rows: usize, columns: usize, bits: Bits) -> Matrix {
+        let mut matrix = Matrix::zeros(rows, columns, bits);
+        let numbers = numbers(rows * columns);
+        for (at, numbers) in numbers.chunks_exact(BLOCK).enumerate() {
+            let steps = std::array::from_fn(|i| match (bits, at % 5) {
+                (Bits::Four, 0) => 15,
+                (Bits::Four, _) => (numbers[i] * 7.5 + 7.5) as i8,
+                (Bits::Eight, 0) => -128,
+                (Bits::Eight, _) => (numbers[i] * 127.0) as i8,
+            });
+            let minimum = if bits == Bits::Four { f16::from_f32(numbers[1]) } else { f16::ZERO };
+            matrix.put(at / (columns / BLOCK), at % (columns / BLOCK), &Block { scale: f16::from_f32(numbers[0]), minimum, steps });
+        }
+        matrix
+    }
+
+    #[test]
+    fn the_fast_product_is_the_portable_one_and_both_are_the_dequantised_one() {
+        for (rows, columns, vectors, bits) in
+            [(8, 32, 1, Bits::Four), (20, 96, 9, Bits::Four), (8, 32, 1, Bits::Eight), (13, 160, 6, Bits::Eight), (64, 576, 4, Bits::Four)]
+        {
+            let matrix = matrix(rows, columns, bits);
+            let x = numbers(vectors * columns);
+            let mut activations = Activations::default();
+            activations.set(&x, columns);
+            for group in 0..matrix.groups() {
+                let mut fast = vec![0.0; vectors * LANES];
+                let mut portable = fast.clone();
+                matrix.product(group, &activations, &mut fast);
+                matrix.product_portable(group, &activations, &mut portable);
+                for (at, (fast, portable)) in fast.iter().zip(&portable).enumerate() {
+                    let (vector, row) = (at / LANES, group * LANES + at % LANES);
+                    let mut weights = vec![0.0; columns];
+                    let rounded = &activations.steps[vector * columns..][..columns];
+                    let scales = &activations.scales[vector * columns / BLOCK..];
+                    if row < rows {
+                        matrix.row(row, &mut weights);
+                    }
+                    let terms = weights.iter().zip(rounded).enumerate();
+                    let terms: Vec<f32> = terms.map(|(i, (w, step))| w * f32::from(*step) * scales[i / BLOCK]).collect();
+                    let exact: f32 = terms.iter().sum();
+                    // Only the order of additions differs.
+                    let tolerance = 1e-5 * terms.iter().map(|term| term.abs()).sum::<f32>().max(1.0);
+                    assert!((fast - exact).abs() < tolerance, "{bits:?} {rows}x{columns} at {at}: {fast} not {exact}");
+                    assert!((portable - exact).abs() < tolerance, "{bits:?} {rows}x{columns} at {at}: {portable} not {exact}");
+                }
+            }
+        }
+    }
+}

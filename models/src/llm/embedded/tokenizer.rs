@@ -284,7 +284,7 @@ fn cut<'t>(pattern: &Regex, text: &'t str) -> Vec<&'t str> {
 }
 
 /// The letter that stands for each byte in a byte-level vocabulary: printable Latin-1 for itself, the rest from U+0100 on.
-fn byte_letters() -> HashMap<char, u8> {
+pub(super) fn byte_letters() -> HashMap<char, u8> {
     let mut other = 0x100;
     let mut letters = HashMap::new();
     for byte in 0..=255_u8 {

@@ -122,9 +122,8 @@ impl Dictionary {
     /// A word in small letters answers to its capitalised form and the other way round, unless that has an entry of its own.
     fn get(&self, word: &str) -> Option<Entry<'_>> {
         let found = self.words.find(word).or_else(|| {
-            if word.chars().nth(1).is_none() {
-                return None;
-            }
+            // A single letter answers to itself alone.
+            word.chars().nth(1)?;
             let lower = word.to_lowercase();
             let capitalised = capitalised(&lower);
             if word == lower {

@@ -18,6 +18,7 @@ use std::path::Path;
 
 use serde::de::DeserializeOwned;
 
+use super::written::word_numbers;
 use crate::{ErrorKind, ModelError, Weights};
 use lexicon::{After, Lexicon, is_currency};
 use normal::Normal;
@@ -232,24 +233,6 @@ fn sign(sign: char) -> &'static str {
         '—' => "—",
         _ => "",
     }
-}
-
-/// Which word each character of a text belongs to; the space after a word is still its own.
-fn word_numbers(text: &str) -> Vec<usize> {
-    let mut word = 0;
-    let mut spaced = false;
-    let mut begun = false;
-    text.chars()
-        .map(|c| {
-            if c.is_whitespace() {
-                spaced = begun;
-            } else {
-                word += usize::from(spaced);
-                (spaced, begun) = (false, true);
-            }
-            word
-        })
-        .collect()
 }
 
 /// Signs that are silent inside a word.

@@ -239,7 +239,7 @@ impl Normal {
         Ok(normal)
     }
 
-    /// The titles that a name follows, for telling their full stop from the end of a sentence.
+    /// The text as it is read aloud: signs, numbers, dates, money and titles in words.
     pub(super) fn apply(&self, text: &str) -> Text {
         let mut text = tidy(&plain_signs(&Text::new(text)));
         for rule in RULES {
