@@ -186,7 +186,8 @@ impl Moonshine {
             tokens.push(token);
             log_probability += log;
             for (names, layer) in self.names.iter().zip(&mut cache) {
-                for (held, name) in layer.iter_mut().zip(&names.present) {
+                // The decoder's own keys and values grow; those of the encoder, which follow them, stay.
+                for (held, name) in layer.iter_mut().zip(&names.present).take(2) {
                     *held = outputs.remove(name).expect("the decoder has its cache outputs");
                 }
             }

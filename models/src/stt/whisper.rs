@@ -268,7 +268,7 @@ impl HeardWindow {
 }
 
 /// Ends a run at its next step once nobody waits for it.
-#[allow(unsafe_code)]
+#[expect(unsafe_code, reason = "the library takes the question as a C function and a pointer")]
 fn stop_when_abandoned(params: &mut FullParams, waited: &Waited) {
     unsafe extern "C" fn abandoned(waited: *mut c_void) -> bool {
         // SAFETY: the pointer is to the `Waited` below, which outlives the run; the library asks on the thread that runs, one thread.
