@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const WIDTH: usize = 64;
+const WIDTH: usize = 128;
 const HEADS: usize = 4;
 const KV_HEADS: usize = 2;
 const HEAD: usize = 32;
@@ -122,17 +122,20 @@ fn tiny(architecture: &str, dtype: GgmlDType) -> Vec<u8> {
         ] {
             add(format!("blk.{layer}.{part}.weight"), &shape, dtype, 0.0);
         }
-        let (norms, biases): (&[(&str, usize)], &[(&str, usize)]) = match architecture {
-            "qwen2" => (&[], &[("attn_q", all), ("attn_k", few), ("attn_v", few)]),
-            "qwen3" => (&[("attn_q_norm", HEAD), ("attn_k_norm", HEAD)], &[]),
-            "gemma3" => (&[("attn_q_norm", HEAD), ("attn_k_norm", HEAD), ("post_attention_norm", WIDTH), ("post_ffw_norm", WIDTH)], &[]),
-            _ => (&[], &[]),
-        };
-        for (part, length) in [("attn_norm", WIDTH), ("ffn_norm", WIDTH)].iter().chain(norms) {
-            add(format!("blk.{layer}.{part}.weight"), &[*length], GgmlDType::F32, 1.0);
+        let mut norms = vec![("attn_norm", WIDTH), ("ffn_norm", WIDTH)];
+        if ["qwen3", "gemma3"].contains(&architecture) {
+            norms.extend([("attn_q_norm", HEAD), ("attn_k_norm", HEAD)]);
         }
-        for (part, length) in biases {
-            add(format!("blk.{layer}.{part}.bias"), &[*length], GgmlDType::F32, 0.0);
+        if gemma {
+            norms.extend([("post_attention_norm", WIDTH), ("post_ffw_norm", WIDTH)]);
+        }
+        for (part, length) in norms {
+            add(format!("blk.{layer}.{part}.weight"), &[length], GgmlDType::F32, 1.0);
+        }
+        if architecture == "qwen2" {
+            for (part, length) in [("attn_q", all), ("attn_k", few), ("attn_v", few)] {
+                add(format!("blk.{layer}.{part}.bias"), &[length], GgmlDType::F32, 0.0);
+            }
         }
     }
     let metadata: Vec<(&str, &Value)> = metadata.iter().map(|(key, value)| (key.as_str(), value)).collect();
@@ -160,6 +163,28 @@ async fn each_architecture_answers_and_repeats_by_seed() {
         assert!(!answers[0].text.is_empty(), "{architecture}");
         assert!(answers.iter().all(|answer| answer.text == answers[0].text), "{architecture}: {answers:?}");
         assert!(answers[1].usage.is_some_and(|usage| usage.cached_tokens + 1 == usage.input_tokens), "{architecture}");
+    }
+}
+
+/// The likeliest next tokens and their probabilities as llama.cpp (npm `node-llama-cpp` 3.22.1) computes them from the same files. Random
+/// weights magnify what rounding does; a wrong rotation, window, norm or bias changes the order at once.
+#[test]
+fn each_architecture_expects_what_llama_cpp_expects() {
+    for (architecture, expected) in ARCHITECTURES.into_iter().zip([
+        [(200, 0.208), (35, 0.102), (85, 0.062)],
+        [(255, 0.125), (111, 0.099), (93, 0.077)],
+        [(77, 0.075), (96, 0.062), (64, 0.061)],
+        [(161, 0.999), (193, 0.000_23), (189, 0.000_19)],
+    ]) {
+        let scrap = Scrap::new(&tiny(architecture, GgmlDType::Q8_0));
+        let tokens: Vec<u32> = (0..60).map(|at| 4 + at * 7 % 256).collect();
+        let logits = logits(&mut engine(&scrap.0, 1), &tokens, READ_AT_ONCE);
+        let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let total: f32 = logits.iter().map(|logit| (logit - largest).exp()).sum();
+        for (token, probability) in expected {
+            let ours = (logits[token] - largest).exp() / total;
+            assert!((ours / probability - 1.0).abs() < 0.2, "{architecture}: token {token} has {ours}, not {probability}");
+        }
     }
 }
 
