@@ -126,7 +126,8 @@ impl Embedded {
         let mut files = vec![(DEFAULT_BRAIN.to_owned(), weights.file(DEFAULT_BRAIN, DEFAULT_BRAIN_FILE)?)];
         files.extend(config.models.embedded.iter().map(|model| (model.name.clone(), model.path.clone())));
         let load = |(name, path): (String, std::path::PathBuf)| {
-            let model = models::llm::embedded::load(&path, threads(), &format!("embedded/{name}"))?;
+            // One thread: the small model is bound by memory, and a second one only takes time from whoever listens.
+            let model = models::llm::embedded::load(&path, 1, &format!("embedded/{name}"))?;
             Ok((name, model))
         };
         Ok(Embedded { models: files.into_iter().map(load).collect::<Result<_>>()? })

@@ -47,9 +47,12 @@ mod tests {
         stretches.iter().flat_map(|&(ms, amplitude)| (0..ms * 16).map(move |index| tone(index, amplitude))).collect()
     }
 
+    /// Stretches of ms and amplitude, and where the speech is, ms.
+    type Case = (&'static [(usize, f32)], Option<(usize, usize)>);
+
     #[test]
     fn speech_is_found_between_silence_noise_and_breath() {
-        let cases: [(&[(usize, f32)], Option<(usize, usize)>); 7] = [
+        let cases: [Case; 7] = [
             (&[], None),
             (&[(500, 0.0)], None),
             (&[(500, 0.5)], Some((0, 500))),

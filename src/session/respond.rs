@@ -58,9 +58,8 @@ impl Session {
         let answer = match self.engines.router.complete(router::Request { prompt, facts }) {
             Ok(answer) => answer,
             Err(error) => {
-                return self
-                    .fail(event_id, "invalid_request_error", error.param().as_deref().map(|_| "session.model"), error.to_string())
-                    .await;
+                let param = error.param().map(|_| "session.model");
+                return self.fail(event_id, "invalid_request_error", param, error.to_string()).await;
             }
         };
         let routed = (answer.decision().clone(), answer.log());
