@@ -94,7 +94,8 @@ fn command(session: &mut Session, event: Value) -> Result<Command, ApiError> {
         }
         "input_audio_buffer.append" => {
             let audio = fields.require("audio", "the sound, in base64")?;
-            sound(audio.path(), &audio.string()?).map(Command::Append)?
+            let path = audio.path().to_owned();
+            sound(&path, &audio.string()?).map(Command::Append)?
         }
         "input_audio_buffer.commit" => Command::Commit,
         "input_audio_buffer.clear" => Command::Clear,
