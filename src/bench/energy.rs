@@ -10,6 +10,8 @@ use audio::Rate;
 pub(crate) const BELOW_ACTIVE_DB: f32 = 40.0;
 /// Speech is louder than the quietest frames by more than this, so that a noisy recording does not seem to speak to its last sample.
 pub(crate) const ABOVE_NOISE_DB: f32 = 10.0;
+/// An onset is louder than the quietest frames by more than this, in eight of ten frames.
+const ONSET_ABOVE_NOISE_DB: f32 = 15.0;
 const FRAME_MS: u64 = 10;
 /// Frames below this are silence whatever lies around them: the last bit of 16-bit PCM.
 const SILENCE_DB: f32 = -90.0;
@@ -26,7 +28,10 @@ pub(crate) fn speech(pcm: &[f32], rate: Rate) -> Option<(usize, usize)> {
     // Where all frames are alike there is no floor to see: then the active level alone decides.
     let floor = if active - quiet > 2.0 * ABOVE_NOISE_DB { quiet + ABOVE_NOISE_DB } else { SILENCE_DB };
     let threshold = (active - BELOW_ACTIVE_DB).max(floor).max(SILENCE_DB);
-    let first = levels.iter().position(|level| *level > threshold)?;
+    // An onset is sustained, and clear of the room: recordings often begin with a stretch of noise louder than their quietest moments.
+    let clear = if floor > SILENCE_DB { threshold.max(quiet + ONSET_ABOVE_NOISE_DB) } else { threshold };
+    let sustained = |at: usize| levels[at..].iter().take(10).filter(|level| **level > clear).count() >= 8.min(levels.len() - at);
+    let first = levels.iter().enumerate().position(|(at, level)| *level > clear && sustained(at))?;
     let last = levels.iter().rposition(|level| *level > threshold)?;
     Some((first * frame, ((last + 1) * frame).min(pcm.len())))
 }

@@ -17,7 +17,7 @@ const PERHAPS_ENGLISH: f32 = 0.6;
 /// Below this, speech that was taken for English is checked again although the caller spoke English before.
 const DOUBTFUL: f32 = 0.4;
 /// An identification less sure than this does not overrule the hint.
-const IDENTIFIED: f32 = 0.5;
+const IDENTIFIED: f32 = 0.75;
 /// Sound that the language is told from: four seconds at 16 kHz.
 const LISTENED: usize = 64_000;
 /// Utterances whose identification is remembered while they are said.
