@@ -16,7 +16,7 @@ WHAT ?=
 .PHONY: demo serve test bench lint fmt help setup build models test-setup test-models
 
 demo: models ## Play a recorded question into the pipeline, show the turn, write reply.wav
-	$(TIMBRE) talk "$$($(TIMBRE) models path moonshine-tiny-en)/beckett.wav" --out reply.wav
+	$(TIMBRE) talk "$$($(TIMBRE) models path moonshine-tiny-en)/two_cities.wav" --seconds 4.6 --out reply.wav
 
 serve: models ## Serve on http://127.0.0.1:8080 (LISTEN=address:port for another)
 	TIMBRE_SERVER__LISTEN=$(LISTEN) $(TIMBRE) serve

@@ -37,6 +37,9 @@ enum Command {
         /// The model or router that answers.
         #[arg(long)]
         model: Option<String>,
+        /// Play only this much of its beginning, seconds.
+        #[arg(long)]
+        seconds: Option<f64>,
     },
     /// List, fetch and check models.
     #[command(subcommand)]
@@ -80,7 +83,10 @@ async fn run(cli: Cli) -> Result<()> {
     let written = || config::load(cli.config.as_deref(), &environment);
     match cli.command {
         Command::Serve => serve(written()?.check(&environment)?).await,
-        Command::Talk { file, out, model } => timbre::talk::run(written()?.check(&environment)?, &file, out, model).await,
+        Command::Talk { file, out, model, seconds } => {
+            let talk = timbre::talk::Talk { file, out, model, seconds };
+            timbre::talk::run(written()?.check(&environment)?, talk).await
+        }
         Command::Bench(what) => bench::run(what, cli.config.as_deref()).await,
         Command::Models(command) => models_command::run(command).await,
         Command::Config(ConfigCommand::Check) => {

@@ -1,6 +1,6 @@
 //! `timbre talk FILE`: plays a recording into the pipeline as a caller would speak it, and shows the turn as a timeline.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,11 +22,27 @@ const STEP_MS: u64 = 20;
 /// Silence after the recording: the caller waits for an answer.
 const LISTENS: Duration = Duration::from_secs(30);
 
-/// Plays `file` and writes the answer's speech to `out`.
-pub async fn run(config: Config, file: &Path, out: Option<PathBuf>, model: Option<String>) -> Result<()> {
-    let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+/// What is played, and to whom.
+pub struct Talk {
+    /// The recording.
+    pub file: PathBuf,
+    /// Where the answer's speech goes; `reply.wav` if nowhere else.
+    pub out: Option<PathBuf>,
+    /// The model or router that answers.
+    pub model: Option<String>,
+    /// How much of the recording's beginning is played, seconds; all of it if `None`.
+    pub seconds: Option<f64>,
+}
+
+/// Plays a recording and writes the answer's speech.
+pub async fn run(config: Config, talk: Talk) -> Result<()> {
+    let Talk { file, out, model, seconds } = talk;
+    let bytes = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
     let recording = container::decode(&bytes, LONGEST).with_context(|| format!("cannot decode {}", file.display()))?;
-    let pcm = audio::resample(&recording.pcm, recording.rate, Rate::MODEL);
+    let mut pcm = audio::resample(&recording.pcm, recording.rate, Rate::MODEL);
+    if let Some(seconds) = seconds {
+        pcm.truncate((seconds.max(0.0) * f64::from(Rate::MODEL.hz())) as usize);
+    }
     let loading = Instant::now();
     let defaults = serve::session_defaults(&config);
     let engines = Arc::new(tokio::task::spawn_blocking(move || serve::engines(&config)).await??);
@@ -114,6 +130,8 @@ impl Turn {
             }
             Event::Signals { signals, .. } => self.line(&format!("signals: {}", describe(&signals))),
             Event::Routed { decision, .. } => {
+                (self.first_word, self.first_audio) = (false, false);
+                self.words.clear();
                 self.line(&format!("route {}: {} -> {}", decision.route, decision.reason, decision.targets.join(", ")));
             }
             Event::TextDelta { delta, .. } => {
