@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::by_utterance::PREPARED;
 use super::{Identifier, Recogniser};
 use crate::{Hint, Language, Measured, ModelError, Utterance, Waited};
 
@@ -29,7 +30,7 @@ pub struct Auto<F, W> {
     wide: Arc<Wide<W>>,
 }
 
-/// What the threads share: the wide engine, and the languages of utterances that are still being said, by their first tenth of a second.
+/// What the threads share: the wide engine, and the languages of utterances that are still being said, by the hash of their beginning.
 pub struct Wide<W> {
     engine: Mutex<W>,
     identified: Mutex<HashMap<u64, Measured<Language>>>,
@@ -46,7 +47,8 @@ impl<W: Recogniser + Identifier> Wide<W> {
     }
 
     fn known(&self, pcm: &[f32]) -> Option<Measured<Language>> {
-        self.identified.lock().unwrap_or_else(PoisonError::into_inner).get(&key(pcm)).cloned()
+        let key = key(pcm)?;
+        self.identified.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned()
     }
 
     fn identify(&self, pcm: &[f32], waited: &Waited) -> Result<Measured<Language>, ModelError> {
@@ -54,18 +56,22 @@ impl<W: Recogniser + Identifier> Wide<W> {
             return Ok(known);
         }
         let identified = self.engine().identify(&pcm[..pcm.len().min(LISTENED)], waited)?;
-        let mut all = self.identified.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.len() >= MOST_IDENTIFIED {
-            all.clear();
+        if let Some(key) = key(pcm) {
+            let mut all = self.identified.lock().unwrap_or_else(PoisonError::into_inner);
+            if all.len() >= MOST_IDENTIFIED {
+                all.clear();
+            }
+            all.insert(key, identified.clone());
         }
-        all.insert(key(pcm), identified.clone());
         Ok(identified)
     }
 }
 
-/// Names an utterance by its first tenth of a second: FNV-1a over the bits of the samples.
-fn key(pcm: &[f32]) -> u64 {
-    pcm.iter().take(1_600).fold(0xcbf2_9ce4_8422_2325, |hash, s| (hash ^ u64::from(s.to_bits())).wrapping_mul(0x0100_0000_01b3))
+/// Names an utterance by its first two seconds, FNV-1a over the bits of the samples; a shorter one has no name. Less would not do: many
+/// callers begin with the same silence, and one must not be taken for another.
+fn key(pcm: &[f32]) -> Option<u64> {
+    let beginning = pcm.get(..PREPARED)?;
+    Some(beginning.iter().fold(0xcbf2_9ce4_8422_2325, |hash, s| (hash ^ u64::from(s.to_bits())).wrapping_mul(0x0100_0000_01b3)))
 }
 
 impl<F, W> Auto<F, W> {
@@ -146,6 +152,16 @@ mod tests {
         fn identify(&mut self, _: &[f32], _: &Waited) -> Result<Measured<Language>, ModelError> {
             Ok(Measured::new(Language::new(self.0).expect("a code"), self.1, "wide"))
         }
+    }
+
+    #[test]
+    fn callers_who_begin_with_the_same_silence_are_not_taken_for_one_another() {
+        let mut auto = Auto::new(Fast(0.7), Arc::new(Wide::new(Polyglot("de", 0.9))));
+        let waited = Waited::by(&|| false);
+        let caller = |level: f32| [vec![0.0; 16_000], vec![level; 24_000]].concat();
+        auto.prepare(&caller(0.1), &Hint::default(), &waited);
+        let heard = auto.recognise(&caller(0.2), &Hint::default(), &waited).expect("it hears");
+        assert_eq!(heard.text, "fast", "nobody identified this caller's language yet");
     }
 
     #[test]

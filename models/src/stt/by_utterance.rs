@@ -24,7 +24,7 @@ pub trait Recogniser: Send {
 }
 
 /// Preparation starts with this much sound: two seconds.
-const PREPARED: usize = Rate::MODEL.hz() as usize * 2;
+pub(super) const PREPARED: usize = Rate::MODEL.hz() as usize * 2;
 
 /// The first draft comes after this much sound.
 const FIRST_DRAFT: usize = Rate::MODEL.hz() as usize * 8 / 10;
