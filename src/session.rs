@@ -8,26 +8,26 @@ mod reply;
 mod respond;
 #[cfg(test)]
 mod tests;
+mod turn;
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use audio::{Probability, Rate, Samples};
 use futures::StreamExt;
 use futures::future::BoxFuture;
-use futures::stream::BoxStream;
-use models::{Baseline, Heard, Hint, Language, ModelError, SignalSet, Signals, Utterance};
-use tracing::{debug, info, warn};
-use web::call::{
-    Call, CallError, Command, Content, Eagerness, Event, Item, ItemContent, Request, ResponseConfig, SessionConfig, Status, TurnDetection,
-};
+use futures::stream::FuturesUnordered;
+use models::{Baseline, Heard, Hint, Language, ModelError, Signals};
+use tracing::{info, warn};
+use web::call::{Call, CallError, Command, Content, Eagerness, Event, Item, ItemContent, Request, SessionConfig, Status, TurnDetection};
 
 use crate::conversation::{Conversation, Ends, Input, Output, ReplyId, Rules};
 use crate::engines::Engines;
 use dialogue::Dialogue;
 use hearing::Hearing;
 use reply::Reply;
+use turn::{Finishing, Judging};
 
 /// Windows handled before the other ends of the call get their turn: half a second of sound.
 const WINDOWS_AT_ONCE: usize = 16;
@@ -67,33 +67,17 @@ struct Session {
     /// Turns that are over, whose last words are on their way.
     finishing: VecDeque<Finishing>,
     /// Signals of finished turns on their way to the client.
-    measuring: Option<BoxFuture<'static, (String, Signals, Baseline)>>,
+    measuring: FuturesUnordered<BoxFuture<'static, (String, Signals)>>,
     reply: Option<Reply>,
     /// Items of the answer in flight.
     writing: respond::Writing,
     asides: Vec<(Reply, respond::Writing)>,
-    baseline: Baseline,
+    /// The caller's usual voice.
+    baseline: Arc<Mutex<Baseline>>,
     language: Option<Language>,
     signals: Option<Arc<Signals>>,
     names: u64,
     turns: u64,
-}
-
-/// A pause being judged: by its sound and by its words, both at once.
-struct Judging {
-    sound: Option<BoxFuture<'static, Result<Probability, ModelError>>>,
-    over: Option<Probability>,
-    words: Option<String>,
-    waits_for_words: bool,
-}
-
-/// A turn whose last words are on their way.
-struct Finishing {
-    item: String,
-    pcm: Vec<f32>,
-    heard: BoxStream<'static, Result<Heard, ModelError>>,
-    told: String,
-    respond: Option<Box<ResponseConfig>>,
 }
 
 /// What one round of the loop woke for.
@@ -103,7 +87,7 @@ enum Woke {
     Heard(Option<Result<Heard, ModelError>>),
     Finished(Option<Result<Heard, ModelError>>),
     Judged(Result<Probability, ModelError>),
-    Measured((String, Signals, Baseline)),
+    Measured((String, Signals)),
     Reply(reply::Step),
     Aside(usize, reply::Step),
 }
@@ -124,11 +108,11 @@ impl Session {
             dialogue: Dialogue::default(),
             judging: None,
             finishing: VecDeque::new(),
-            measuring: None,
+            measuring: FuturesUnordered::new(),
             reply: None,
             writing: respond::Writing::default(),
             asides: Vec::new(),
-            baseline: Baseline::new(),
+            baseline: Arc::default(),
             signals: None,
             names: 0,
             turns: 0,
@@ -145,11 +129,7 @@ impl Session {
                 Woke::Heard(heard) => self.heard(heard).await,
                 Woke::Finished(heard) => self.finished(heard).await,
                 Woke::Judged(over) => self.judged_by_sound(over).await,
-                Woke::Measured((item, signals, baseline)) => {
-                    self.measuring = None;
-                    self.baseline = baseline;
-                    self.tell(Event::Signals { item, signals: Box::new(signals) }).await
-                }
+                Woke::Measured((item, signals)) => self.tell(Event::Signals { item, signals: Box::new(signals) }).await,
                 Woke::Reply(step) => self.reply_step(step).await,
                 Woke::Aside(index, step) => self.aside_step(index, step).await,
             };
@@ -173,7 +153,7 @@ impl Session {
             heard = async { match &mut self.hearing.utterance { Some(u) => u.heard.next().await, None => std::future::pending().await } } => Woke::Heard(heard),
             step = async { match &mut self.reply { Some(reply) => reply.next().await, None => std::future::pending().await } } => Woke::Reply(step),
             (index, step) = next_of(asides) => Woke::Aside(index, step),
-            measured = async { match &mut self.measuring { Some(measuring) => measuring.await, None => std::future::pending().await } } => Woke::Measured(measured),
+            Some(measured) = self.measuring.next() => Woke::Measured(measured),
             // Sound is handled in order with the commands around it: those after it wait until it is through.
             () = std::future::ready(()), if window => Woke::Window,
             request = self.commands.recv(), if !window && room => Woke::Command(request),
@@ -287,7 +267,14 @@ impl Session {
                     audio::codec::pcm::decode(&bytes, &mut sound);
                     let pcm = audio::resample(&sound, Rate::SPEECH, Rate::MODEL);
                     let heard = hearing::recording(&self.engines, pcm.clone(), self.hint());
-                    self.finishing.push_back(Finishing { item: item.id.clone(), pcm, heard, told: String::new(), respond: None });
+                    self.finishing.push_back(Finishing {
+                        item: item.id.clone(),
+                        pcm,
+                        over: None,
+                        heard,
+                        told: String::new(),
+                        respond: None,
+                    });
                 }
             }
         }
@@ -335,7 +322,8 @@ impl Session {
                         self.tell(Event::SpeechStarted { at_ms: at.ms(Rate::MODEL), item }).await?;
                     }
                 }
-                Output::Ask => self.ask(),
+                Output::Draft => self.draft_pause(),
+                Output::Ask { early } => self.ask(early),
                 Output::GoOn => {
                     self.judging = None;
                     if let Some(utterance) = &mut self.hearing.utterance {
@@ -362,209 +350,9 @@ impl Session {
         }
     }
 
-    fn ask(&mut self) {
-        let semantic = matches!(self.config.turns, TurnDetection::Semantic { .. });
-        let Some(utterance) = &mut self.hearing.utterance else { return };
-        let words = self.judging.as_ref().and_then(|judging| judging.words.clone());
-        utterance.pause();
-        let sound = self.engines.turn.as_ref().filter(|_| semantic).map(|turn| {
-            let eight_seconds = 8 * Rate::MODEL.hz() as usize;
-            turn.end_of_turn(utterance.pcm[utterance.pcm.len().saturating_sub(eight_seconds)..].to_vec())
-        });
-        // Without a judge by sound, the length of the pause and the words decide.
-        let over = sound.is_none().then(|| Probability::new(0.5));
-        self.judging = Some(Judging { sound, over, waits_for_words: words.is_none(), words });
-    }
-
-    async fn judged_by_sound(&mut self, over: Result<Probability, ModelError>) -> Told {
-        let over = over.unwrap_or_else(|error| {
-            warn!(call = %self.id, %error, "A pause could not be judged by its sound.");
-            Probability::new(0.5)
-        });
-        if let Some(judging) = &mut self.judging {
-            judging.sound = None;
-            judging.over = Some(over);
-        }
-        self.judged().await
-    }
-
-    /// Tells the conversation once both the sound and the words have spoken.
-    async fn judged(&mut self) -> Told {
-        let Some(judging) = &self.judging else { return Ok(()) };
-        let (Some(over), false) = (judging.over, judging.waits_for_words) else { return Ok(()) };
-        let words = judging.words.clone();
-        debug!(call = %self.id, over = over.get(), words = words.as_deref(), at_ms = self.hearing.now().ms(Rate::MODEL), "A pause was judged.");
-        self.decide(Input::Judged { over, words }).await
-    }
-
-    /// The transcriber said something of what is still being said.
-    async fn heard(&mut self, heard: Option<Result<Heard, ModelError>>) -> Told {
-        match heard {
-            Some(Ok(Heard::Partial(partial))) => self.draft(&partial.text).await,
-            Some(Ok(Heard::Paused(partial))) => {
-                self.draft(&partial.text).await?;
-                if let Some(judging) = &mut self.judging {
-                    judging.words = Some(partial.text);
-                    judging.waits_for_words = false;
-                }
-                self.judged().await
-            }
-            Some(Ok(Heard::Utterance(utterance))) => {
-                // It heard as much as it can of one utterance: the turn ends here.
-                let item = self.hearing.utterance.as_ref().map(|u| u.item.clone()).unwrap_or_default();
-                self.end_turn(self.hearing.now(), true).await?;
-                if let Some(finishing) = self.finishing.iter_mut().find(|f| f.item == item) {
-                    finishing.heard = futures::stream::once(async move { Ok(Heard::Utterance(utterance)) }).boxed();
-                }
-                Ok(())
-            }
-            Some(Err(error)) => {
-                warn!(call = %self.id, %error, "The transcriber failed; the turn is lost.");
-                let utterance = self.hearing.utterance.take();
-                self.judging = None;
-                self.hearing.quiet();
-                self.decide(Input::Cleared).await?;
-                match utterance {
-                    Some(utterance) => self.tell(Event::TranscriptFailed { item: utterance.item, message: error.to_string() }).await,
-                    None => Ok(()),
-                }
-            }
-            None => {
-                self.hearing.utterance = None;
-                Ok(())
-            }
-        }
-    }
-
-    /// Sends what is new of a draft, where it only grew.
-    async fn draft(&mut self, text: &str) -> Told {
-        if !self.config.transcripts {
-            return Ok(());
-        }
-        let Some(utterance) = self.hearing.utterance.as_mut().filter(|utterance| utterance.announced) else { return Ok(()) };
-        let Some(delta) = stable(text).strip_prefix(utterance.told.as_str()).filter(|delta| !delta.is_empty()).map(str::to_owned) else {
-            return Ok(());
-        };
-        utterance.told.push_str(&delta);
-        let item = utterance.item.clone();
-        self.tell(Event::TranscriptDelta { item, delta }).await
-    }
-
-    /// The caller's turn is over: its sound becomes an item; its last words are on their way.
-    async fn end_turn(&mut self, at: Samples, respond: bool) -> Told {
-        self.judging = None;
-        self.hearing.quiet();
-        let manual = self.config.turns == TurnDetection::Manual;
-        let Some(utterance) = self.hearing.utterance.take() else {
-            // The end of a turn that waited for our answer to finish: its words are already here.
-            return if respond { self.respond(None, Box::default()).await } else { Ok(()) };
-        };
-        self.turns += 1;
-        let (item, told) = (utterance.item.clone(), utterance.told.clone());
-        if utterance.lost > Samples(0) {
-            warn!(call = %self.id, lost_ms = utterance.lost.ms(Rate::MODEL), "The transcriber was too slow and lost sound.");
-        }
-        let (heard, pcm) = utterance.finish();
-        if !manual {
-            self.tell(Event::SpeechStopped { at_ms: at.ms(Rate::MODEL), item: item.clone() }).await?;
-        }
-        let parts = vec![Content::Audio { transcript: None, pcm: None }];
-        let added = Item { id: item.clone(), content: ItemContent::Message { role: models::Role::User, parts }, status: Status::Completed };
-        let after = self.dialogue.add(added.clone(), None).flatten();
-        self.tell(Event::Committed { after: after.clone(), item: item.clone() }).await?;
-        self.tell(Event::ItemAdded { after: after.clone(), item: added.clone() }).await?;
-        self.tell(Event::ItemDone { after, item: added }).await?;
-        let respond = respond.then(Box::<ResponseConfig>::default);
-        self.finishing.push_back(Finishing { item, pcm, heard, told, respond });
-        Ok(())
-    }
-
-    /// The transcriber said something of a turn that is over.
-    async fn finished(&mut self, heard: Option<Result<Heard, ModelError>>) -> Told {
-        let heard = match heard {
-            Some(Ok(Heard::Partial(_) | Heard::Paused(_))) => return Ok(()),
-            Some(Ok(Heard::Utterance(utterance))) => Ok(utterance),
-            Some(Err(error)) => Err(error.to_string()),
-            None => Err("the transcriber ended without a transcript".to_owned()),
-        };
-        let Some(finishing) = self.finishing.pop_front() else { return Ok(()) };
-        match heard {
-            Ok(utterance) => self.transcribed(finishing, utterance).await,
-            Err(message) => {
-                warn!(call = %self.id, item = %finishing.item, %message, "A turn could not be transcribed.");
-                self.tell(Event::TranscriptFailed { item: finishing.item, message }).await
-            }
-        }
-    }
-
-    async fn transcribed(&mut self, finishing: Finishing, utterance: Utterance) -> Told {
-        let Finishing { item, pcm, told, respond, .. } = finishing;
-        self.dialogue.transcribe(&item, &utterance.text);
-        if let Some(language) = &utterance.language
-            && language.confidence.get() >= 0.5
-        {
-            self.language = Some(language.value);
-        }
-        // Rules are answered before the route is chosen; the rest is measured while the model thinks.
-        let wanted = self.engines.router.wanted_by(&self.model());
-        let words = utterance.text.clone();
-        let needs = respond.is_some() && !words.is_empty() && !wanted.is_empty();
-        let (mut baseline, spoken) = (self.baseline.clone(), utterance.clone());
-        let name = item.clone();
-        let measuring = async move {
-            let measured = tokio::task::spawn_blocking(move || {
-                let signals = models::measure(&pcm, &spoken, &mut baseline, SignalSet::ALL);
-                (signals, baseline)
-            });
-            let (signals, baseline) = measured.await.unwrap_or_default();
-            (name, signals, baseline)
-        };
-        if needs {
-            let (_, signals, baseline) = measuring.await;
-            self.baseline = baseline;
-            self.signals = Some(Arc::new(signals.clone()));
-            self.respond_to_turn(respond, &words).await?;
-            self.tell(Event::Signals { item: item.clone(), signals: Box::new(signals) }).await?;
-            return self.tell_transcript(&item, &told, &utterance).await;
-        }
-        self.signals = Some(Arc::new(Signals { language: utterance.language.clone(), ..Signals::default() }));
-        self.measuring = Some(Box::pin(measuring));
-        self.respond_to_turn(respond, &words).await?;
-        self.tell_transcript(&item, &told, &utterance).await
-    }
-
-    async fn respond_to_turn(&mut self, respond: Option<Box<ResponseConfig>>, words: &str) -> Told {
-        match respond {
-            // Sound without words is nothing to answer.
-            Some(response) if !words.is_empty() => self.respond(None, response).await,
-            _ => Ok(()),
-        }
-    }
-
-    async fn tell_transcript(&mut self, item: &str, told: &str, utterance: &Utterance) -> Told {
-        if !self.config.transcripts {
-            return Ok(());
-        }
-        if let Some(delta) = utterance.text.strip_prefix(told).filter(|delta| !delta.is_empty()) {
-            self.tell(Event::TranscriptDelta { item: item.to_owned(), delta: delta.to_owned() }).await?;
-        }
-        self.tell(Event::TranscriptDone {
-            item: item.to_owned(),
-            text: utterance.text.clone(),
-            language: utterance.language.as_ref().map(|language| language.value.to_string()),
-            seconds: utterance.duration.as_secs_f64(),
-        })
-        .await
-    }
-
     fn hint(&self) -> Hint {
         Hint { language: self.language, prompt: self.config.vocabulary.clone(), word_times: false, partials: self.config.transcripts }
     }
-}
-
-/// All but the last word of a draft: the last is often half heard.
-fn stable(text: &str) -> &str {
-    text.trim_end().rfind(' ').map_or("", |at| &text[..at])
 }
 
 async fn next_of(asides: &mut [(Reply, respond::Writing)]) -> (usize, reply::Step) {
@@ -585,9 +373,9 @@ fn rules(config: &SessionConfig) -> Rules {
         }
         TurnDetection::Semantic { eagerness, then } => {
             let (sure, unsure) = match eagerness {
-                Eagerness::High => (128, 1_000),
-                Eagerness::Medium => (160, 1_800),
-                Eagerness::Low => (400, 3_000),
+                Eagerness::High => (150, 1_000),
+                Eagerness::Medium => (200, 1_800),
+                Eagerness::Low => (600, 3_000),
             };
             Rules { ends: Ends::Judged { sure: ms(sure), unsure: ms(unsure) }, respond: then.respond, interrupt: then.interrupt }
         }

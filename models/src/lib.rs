@@ -73,7 +73,7 @@ pub enum Sound {
 pub enum Heard {
     /// A draft while the speaker speaks; may be skipped under load.
     Partial(Partial),
-    /// The answer to a [`Sound::Pause`]: the draft of everything before it.
+    /// The answer to a [`Sound::Pause`]: the draft of everything before it. It does not come where more sound came first.
     Paused(Partial),
     /// The final transcript.
     Utterance(Utterance),
@@ -92,10 +92,26 @@ pub struct Hint {
     pub partials: bool,
 }
 
+/// How soon a transcriber answers a [`Sound::Pause`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attention {
+    /// It does not: it speaks at the end only.
+    Never,
+    /// Others are heard first: ask only if it matters.
+    Busy,
+    /// At once.
+    Idle,
+}
+
 /// Speech to text.
 pub trait Transcriber: Send + Sync {
     /// Transcribes one utterance. Dropping the stream stops the work.
     fn transcribe(&self, sound: BoxStream<'static, Sound>, hint: Hint) -> BoxStream<'static, Result<Heard, ModelError>>;
+
+    /// Whether it answers a [`Sound::Pause`], and how soon.
+    fn attention(&self) -> Attention {
+        Attention::Never
+    }
 }
 
 /// Text to text.

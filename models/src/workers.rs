@@ -2,13 +2,21 @@
 //!
 //! One thread a decode. A job that nobody waits for any more is skipped before it starts and told at every step that it may stop.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, LazyLock};
 use std::thread;
 
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{ErrorKind, ModelError};
+
+/// Jobs of all engines of the process, from being queued to their end.
+static AT_WORK: AtomicUsize = AtomicUsize::new(0);
+
+fn cores() -> usize {
+    static CORES: LazyLock<usize> = LazyLock::new(|| thread::available_parallelism().map_or(1, usize::from));
+    *CORES
+}
 
 type Job<E> = Box<dyn FnOnce(&mut E) + Send>;
 
@@ -102,9 +110,14 @@ impl<E: Send + 'static> Workers<E> {
         Ok(receive)
     }
 
-    /// Whether a job given now would start at once; drafts are made only then.
+    /// Whether a job given now would start at once and find a core: the engines of a process share its cores.
     pub fn idle(&self) -> bool {
-        self.waiting.load(Relaxed) < self.threads
+        self.waiting.load(Relaxed) < self.threads && AT_WORK.load(Relaxed) < cores()
+    }
+
+    /// Whether no engine of the process has anything to do: then a guess at what will be needed costs nobody anything.
+    pub fn all_idle() -> bool {
+        AT_WORK.load(Relaxed) == 0
     }
 
     fn send(&self, job: Job<E>) -> Result<(), ModelError> {
@@ -123,6 +136,7 @@ struct Count(Arc<AtomicUsize>);
 impl Count {
     fn new(counter: &Arc<AtomicUsize>) -> Count {
         counter.fetch_add(1, Relaxed);
+        AT_WORK.fetch_add(1, Relaxed);
         Count(counter.clone())
     }
 }
@@ -130,6 +144,7 @@ impl Count {
 impl Drop for Count {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Relaxed);
+        AT_WORK.fetch_sub(1, Relaxed);
     }
 }
 
@@ -149,7 +164,7 @@ mod tests {
                 .await;
             assert_eq!(got, Ok(expected));
         }
-        assert!(workers.idle());
+        assert_eq!(workers.waiting.load(Relaxed), 0);
     }
 
     #[tokio::test]

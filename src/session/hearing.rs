@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use audio::codec::{Codec, CodecDecoder};
 use audio::{Activity, ActivityEvent, ActivityRules, Frame, Probability, Rate, Resampler, Samples};
@@ -56,6 +57,8 @@ pub(super) struct Listening {
     held: Option<Vec<Frame>>,
     /// Draft text that the client has.
     pub told: String,
+    /// Sound that the transcriber was given.
+    given: Samples,
     /// Sound lost because the transcriber was too slow.
     pub lost: Samples,
 }
@@ -158,8 +161,18 @@ impl Hearing {
         let pcm: Vec<f32> = self.recent.iter().skip(skipped).copied().collect();
         let (sound, receiver) = mpsc::channel(AHEAD);
         let heard = engines.transcriber.transcribe(receiver.boxed(), hint);
-        let mut listening =
-            Listening { item, announced: false, pcm: Vec::new(), from, sound, heard, held: None, told: String::new(), lost: Samples(0) };
+        let mut listening = Listening {
+            item,
+            announced: false,
+            pcm: Vec::new(),
+            from,
+            sound,
+            heard,
+            held: None,
+            told: String::new(),
+            given: Samples(0),
+            lost: Samples(0),
+        };
         listening.push(Frame::new(pcm, Rate::MODEL, from));
         self.utterance = Some(listening);
     }
@@ -179,8 +192,9 @@ impl Listening {
 
     fn send(&mut self, frame: Frame) {
         let length = frame.len();
-        if self.sound.try_send(Sound::Frame(frame)).is_err() {
-            self.lost += length;
+        match self.sound.try_send(Sound::Frame(frame)) {
+            Ok(()) => self.given += length,
+            Err(_) => self.lost += length,
         }
     }
 
@@ -189,6 +203,11 @@ impl Listening {
         if self.held.is_none() && self.sound.try_send(Sound::Pause).is_ok() {
             self.held = Some(Vec::new());
         }
+    }
+
+    /// Whether a draft is that of the pause now asked about: it covers all that the transcriber was given.
+    pub(super) fn paused_at(&self, covers: Duration) -> bool {
+        self.held.is_some() && covers == self.given.duration(Rate::MODEL)
     }
 
     /// The pause was none.

@@ -13,6 +13,8 @@ use crate::{Hint, Language, Measured, ModelError, Utterance, Waited};
 
 /// Above this mean token probability the fast engine's words are English.
 const SURELY_ENGLISH: f32 = 0.85;
+/// Below this, in the first seconds of a call, the language is identified while the caller still speaks.
+const LIKELY_ENGLISH: f32 = 0.75;
 /// Below this, speech whose language nobody identified yet is not taken for English.
 const PERHAPS_ENGLISH: f32 = 0.6;
 /// Below this, speech that was taken for English is checked again although the caller spoke English before.
@@ -119,7 +121,7 @@ impl<F: Recogniser, W: Recogniser + Identifier> Recogniser for Auto<F, W> {
             return;
         }
         let heard = self.fast.recognise(pcm, hint, waited);
-        let sure = heard.is_ok_and(|heard| heard.confidence.is_none_or(|confidence| confidence.get() >= SURELY_ENGLISH));
+        let sure = heard.is_ok_and(|heard| heard.confidence.is_none_or(|confidence| confidence.get() >= LIKELY_ENGLISH));
         if !sure {
             // Whoever needs the language later finds it; if this fails, they try again and say why.
             let _ = self.wide.identify(pcm, waited);

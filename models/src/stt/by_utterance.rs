@@ -1,17 +1,16 @@
 //! Makes a streaming transcriber of a recogniser that hears an utterance whole, as every engine that runs here does.
 //!
 //! Drafts and answers to pauses are passes over all the sound so far. Drafts are made ever more rarely as the sound grows, so that
-//! together they cost no more than twice the final pass, and only while the engine would otherwise idle.
+//! together they cost no more than the final pass, and only while the engine would otherwise idle.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use audio::Rate;
+use audio::{Rate, Samples};
 use futures::future::{BoxFuture, Either, select};
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
 
-use crate::{Heard, Hint, ModelError, Partial, Sound, Transcriber, Utterance, Waited, Workers};
+use crate::{Attention, Heard, Hint, ModelError, Partial, Sound, Transcriber, Utterance, Waited, Workers};
 
 /// A recogniser that hears an utterance whole.
 pub trait Recogniser: Send {
@@ -28,8 +27,8 @@ pub(super) const PREPARED: usize = Rate::MODEL.hz() as usize * 2;
 
 /// The first draft comes after this much sound.
 const FIRST_DRAFT: usize = Rate::MODEL.hz() as usize * 8 / 10;
-/// The next draft waits until the sound has grown by this share.
-const DRAFT_GROWTH: f32 = 1.5;
+/// The next draft waits until the sound has grown by this factor.
+const DRAFT_GROWTH: f32 = 2.0;
 /// Most sound of one utterance: five minutes. What is longer is transcribed up to here.
 const LONGEST: usize = Rate::MODEL.hz() as usize * 300;
 
@@ -48,6 +47,10 @@ impl<R: Recogniser + 'static> ByUtterance<R> {
 }
 
 impl<R: Recogniser + 'static> Transcriber for ByUtterance<R> {
+    fn attention(&self) -> Attention {
+        if self.workers.idle() { Attention::Idle } else { Attention::Busy }
+    }
+
     fn transcribe(&self, sound: BoxStream<'static, Sound>, hint: Hint) -> BoxStream<'static, Result<Heard, ModelError>> {
         let listener = Listener {
             workers: self.workers.clone(),
@@ -55,7 +58,7 @@ impl<R: Recogniser + 'static> Transcriber for ByUtterance<R> {
             hint: Arc::new(hint),
             pcm: Vec::new(),
             next_draft: FIRST_DRAFT,
-            drafting: None,
+            passing: None,
             preparing: None,
             prepared: false,
             last: None,
@@ -75,12 +78,20 @@ struct Listener<R> {
     pcm: Vec<f32>,
     /// Samples at which the next draft is due.
     next_draft: usize,
-    drafting: Option<(Pass, Duration)>,
+    /// The pass in progress.
+    passing: Option<Passing>,
     preparing: Option<BoxFuture<'static, ()>>,
     prepared: bool,
     /// The newest pass and how many samples it covered: where nothing was added it is the final one.
     last: Option<(Utterance, usize)>,
     stage: Stage,
+}
+
+/// A pass over the first `samples`: a draft, or the answer to a pause.
+struct Passing {
+    pass: Pass,
+    samples: usize,
+    pause: bool,
 }
 
 #[derive(PartialEq)]
@@ -105,8 +116,23 @@ impl<R: Recogniser + 'static> Listener<R> {
         Box::pin(async move { workers.run(prepare).await.unwrap_or_default() })
     }
 
-    fn covered(&self) -> Duration {
-        Duration::from_secs_f64(self.pcm.len() as f64 / f64::from(Rate::MODEL.hz()))
+    /// The pass in progress is through.
+    fn passed(&mut self, heard: Result<Utterance, ModelError>) -> Option<Result<Heard, ModelError>> {
+        let Passing { samples, pause, .. } = self.passing.take()?;
+        let covers = Samples(samples as u64).duration(Rate::MODEL);
+        match heard {
+            Ok(utterance) => {
+                let partial = Partial { text: utterance.text.clone(), covers };
+                self.last = Some((utterance, samples));
+                Some(Ok(if pause { Heard::Paused(partial) } else { Heard::Partial(partial) }))
+            }
+            Err(error) if pause => {
+                self.stage = Stage::Done;
+                Some(Err(error))
+            }
+            // A draft that failed is not worth a word; the final pass will say what is wrong.
+            Err(_) => None,
+        }
     }
 
     async fn next(&mut self) -> Option<Result<Heard, ModelError>> {
@@ -119,22 +145,15 @@ impl<R: Recogniser + 'static> Listener<R> {
             {
                 self.preparing = None;
             }
-            let sound = match &mut self.drafting {
+            let sound = match &mut self.passing {
                 None => self.sound.next().await,
-                Some((pass, covers)) => {
-                    let covers = *covers;
-                    match select(self.sound.next(), pass).await {
-                        Either::Left((sound, _)) => sound,
-                        Either::Right((drafted, _)) => {
-                            self.drafting = None;
-                            // A draft that failed is not worth a word; the final pass will say what is wrong.
-                            if let Ok(utterance) = drafted {
-                                return Some(Ok(Heard::Partial(Partial { text: utterance.text, covers })));
-                            }
-                            continue;
-                        }
-                    }
-                }
+                Some(passing) => match select(self.sound.next(), &mut passing.pass).await {
+                    Either::Left((sound, _)) => sound,
+                    Either::Right((heard, _)) => match self.passed(heard) {
+                        Some(heard) => return Some(heard),
+                        None => continue,
+                    },
+                },
             };
             match sound {
                 Some(Sound::Frame(frame)) => {
@@ -144,34 +163,27 @@ impl<R: Recogniser + 'static> Listener<R> {
                         self.prepared = true;
                         self.preparing = Some(self.preparation());
                     }
-                    let due = self.hint.partials && self.drafting.is_none() && self.pcm.len() >= self.next_draft;
-                    if due && self.workers.idle() {
+                    // More sound: the pause was none, and what is being drafted of it is of no use any more.
+                    if self.passing.as_ref().is_some_and(|passing| passing.pause) {
+                        self.passing = None;
+                    }
+                    let due = self.hint.partials && self.passing.is_none() && self.pcm.len() >= self.next_draft;
+                    if due && Workers::<R>::all_idle() {
                         self.next_draft = (self.pcm.len() as f32 * DRAFT_GROWTH) as usize;
-                        self.drafting = Some((self.pass(), self.covered()));
+                        self.passing = Some(Passing { pass: self.pass(), samples: self.pcm.len(), pause: false });
                     }
                 }
                 Some(Sound::Pause) => {
-                    self.drafting = None;
-                    let (covers, samples) = (self.covered(), self.pcm.len());
-                    match self.pass().await {
-                        Ok(utterance) => {
-                            let text = utterance.text.clone();
-                            self.last = Some((utterance, samples));
-                            return Some(Ok(Heard::Paused(Partial { text, covers })));
-                        }
-                        Err(error) => {
-                            self.stage = Stage::Done;
-                            return Some(Err(error));
-                        }
-                    }
+                    self.passing = Some(Passing { pass: self.pass(), samples: self.pcm.len(), pause: true });
                 }
                 None => {
-                    self.drafting = None;
                     self.stage = Stage::Done;
-                    let known = self.last.take().filter(|(_, samples)| *samples == self.pcm.len()).map(|(utterance, _)| utterance);
-                    let heard = match known {
-                        Some(utterance) => Ok(utterance),
-                        None => self.pass().await,
+                    let all = self.pcm.len();
+                    let known = self.last.take().filter(|(_, samples)| *samples == all).map(|(utterance, _)| utterance);
+                    let heard = match (known, self.passing.take().filter(|passing| passing.samples == all)) {
+                        (Some(utterance), _) => Ok(utterance),
+                        (None, Some(passing)) => passing.pass.await,
+                        (None, None) => self.pass().await,
                     };
                     return Some(heard.map(Heard::Utterance));
                 }
@@ -183,7 +195,9 @@ impl<R: Recogniser + 'static> Listener<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use audio::{Frame, Samples};
+    use audio::Frame;
+    use futures::SinkExt;
+    use futures::channel::mpsc;
 
     /// Says how much sound it was given, and counts its passes.
     struct Counting {
@@ -201,19 +215,32 @@ mod tests {
         Sound::Frame(Frame::new(vec![0.1; ms * 16], Rate::MODEL, Samples(0)))
     }
 
+    /// Gives a transcriber `sound`, each piece once the one before was answered where it is a pause.
     async fn check(sound: Vec<Sound>, expected: &[&str]) {
         let transcriber = ByUtterance::new("counting", vec![Counting { passes: 0 }]);
-        let heard: Vec<String> = transcriber
-            .transcribe(stream::iter(sound).boxed(), Hint::default())
-            .map(|heard| match heard {
-                Ok(Heard::Partial(partial)) => format!("partial {}", partial.text),
-                Ok(Heard::Paused(partial)) => format!("paused {}", partial.text),
-                Ok(Heard::Utterance(utterance)) => format!("final {}", utterance.text),
-                Err(error) => format!("error {error}"),
-            })
-            .collect()
-            .await;
+        let (mut give, receiver) = mpsc::channel(8);
+        let mut hearing = transcriber.transcribe(receiver.boxed(), Hint::default());
+        let mut heard = Vec::new();
+        for piece in sound {
+            let pause = matches!(piece, Sound::Pause);
+            give.send(piece).await.expect("the transcriber listens");
+            if pause {
+                heard.extend(hearing.next().await);
+            }
+        }
+        drop(give);
+        heard.extend(hearing.collect::<Vec<_>>().await);
+        let heard: Vec<String> = heard.into_iter().map(told).collect();
         assert_eq!(heard, expected);
+    }
+
+    fn told(heard: Result<Heard, ModelError>) -> String {
+        match heard {
+            Ok(Heard::Partial(partial)) => format!("partial {}", partial.text),
+            Ok(Heard::Paused(partial)) => format!("paused {}", partial.text),
+            Ok(Heard::Utterance(utterance)) => format!("final {}", utterance.text),
+            Err(error) => format!("error {error}"),
+        }
     }
 
     #[tokio::test]
@@ -222,6 +249,22 @@ mod tests {
         check(vec![frame(500), Sound::Pause, frame(100)], &["paused 500 ms in pass 1", "final 600 ms in pass 2"]).await;
         check(vec![frame(20)], &["final 20 ms in pass 1"]).await;
         check(vec![], &["final 0 ms in pass 1"]).await;
+    }
+
+    #[tokio::test]
+    async fn a_pause_that_was_none_is_not_answered() {
+        let transcriber = ByUtterance::new("counting", vec![Counting { passes: 0 }]);
+        let sound = stream::iter([frame(500), Sound::Pause, frame(100)]);
+        let heard: Vec<String> = transcriber.transcribe(sound.boxed(), Hint::default()).map(told).collect().await;
+        assert!(matches!(&heard[..], [only] if only.starts_with("final 600 ms")), "{heard:?}");
+    }
+
+    #[tokio::test]
+    async fn the_end_takes_over_the_pass_that_the_pause_began() {
+        let transcriber = ByUtterance::new("counting", vec![Counting { passes: 0 }]);
+        let sound = stream::iter([frame(500), Sound::Pause]);
+        let heard: Vec<String> = transcriber.transcribe(sound.boxed(), Hint::default()).map(told).collect().await;
+        assert_eq!(heard, ["final 500 ms in pass 1"]);
     }
 
     #[tokio::test]

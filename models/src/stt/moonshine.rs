@@ -1,8 +1,9 @@
 //! Moonshine tiny: English, a fiftieth of real time on one core (Jeffries et al. 2024, arXiv:2410.15608).
 //!
 //! A draft of the same utterance speeds up the next pass: its tokens go through the decoder at once, and those that greedy decoding
-//! would choose are kept (speculative decoding with the draft as the small model; the int8 activations are scaled over all tokens of a
-//! pass, so a near tie may fall differently than token by token). A stretch heard before, sample for sample, costs nothing again.
+//! would choose are kept; where they part, the rest of the draft is tried again a few tokens at a time (speculative decoding with the
+//! draft as the small model; the int8 activations are scaled over all tokens of a pass, so a near tie may fall differently than token by
+//! token). A stretch heard before, sample for sample, costs nothing again.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -10,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use audio::Rate;
-use ort::session::{Session, SessionInputValue};
+use ort::session::{Session, SessionInputValue, SessionOutputs};
 use ort::value::{DynValue, Tensor, TensorRef};
 
 use super::Recogniser;
@@ -34,6 +35,10 @@ const CUT_WINDOW_S: f32 = 6.0;
 /// Less sound than the encoder's stem needs makes no word, samples at 16 kHz.
 const SHORTEST: usize = 1_600;
 
+/// Tokens of a draft that are looked at together once it went wrong: a pass over eight costs half more than one over one.
+const CHUNK: usize = 8;
+/// How many tokens a draft may have too many or too few before it is of no use.
+const ASTRAY: usize = 6;
 /// Stretches remembered, a few for each caller that a machine can serve.
 const MOST_DRAFTS: usize = 256;
 
@@ -127,70 +132,51 @@ impl Moonshine {
             return Ok(None);
         }
         let most = ((samples as f32 / Rate::MODEL.hz() as f32 * TOKENS_PER_SECOND).ceil() as usize).max(2);
-        let draft = &draft[..draft.len().min(most)];
-
-        // One pass over the start token and the whole draft.
-        let mut ids = vec![START];
-        ids.extend_from_slice(draft);
-        let empty = vec![0.0_f32; HEADS * HEAD];
-        let mut inputs: Vec<(Cow<str>, SessionInputValue)> = vec![
-            ("encoder_attention_mask".into(), TensorRef::from_array_view(([1, samples], &mask[..]))?.into()),
-            ("input_ids".into(), TensorRef::from_array_view(([1, ids.len()], &ids[..]))?.into()),
-            ("encoder_hidden_states".into(), (&hidden).into()),
-            ("use_cache_branch".into(), TensorRef::from_array_view(([1], &[false][..]))?.into()),
-        ];
-        for name in self.names.iter().flat_map(|names| &names.past) {
-            inputs.push((name.as_str().into(), TensorRef::from_array_view(([1, HEADS, 1, HEAD], &empty[..]))?.into()));
-        }
-        let mut outputs = self.decoder.run(inputs)?;
-        let mut tokens = Vec::with_capacity(most);
-        let mut log_probability = 0.0;
-        {
-            let (_, logits) = outputs["logits"].try_extract_tensor::<f32>()?;
-            let vocabulary = logits.len() / ids.len();
-            for (position, row) in logits.chunks_exact(vocabulary).enumerate() {
-                let (token, log) = likeliest(row);
-                tokens.push(token);
-                log_probability += log;
-                if token == END || draft.get(position) != Some(&token) {
-                    break;
+        let (empty, mut cache) = ([0.0_f32; HEADS * HEAD], Cache::new());
+        let (mut tokens, mut log_probability) = (Vec::with_capacity(most), 0.0);
+        // What the next tokens may be: at first the whole draft, then what follows in it where the two were last alike.
+        let mut guess = &draft[..draft.len().min(most - 1)];
+        loop {
+            let ids: Vec<i64> = [*tokens.last().unwrap_or(&START)].iter().chain(guess).copied().collect();
+            let cached = [!cache.is_empty()];
+            let mut inputs: Vec<(Cow<str>, SessionInputValue)> = vec![
+                ("encoder_attention_mask".into(), TensorRef::from_array_view(([1, samples], &mask[..]))?.into()),
+                ("input_ids".into(), TensorRef::from_array_view(([1, ids.len()], &ids[..]))?.into()),
+                ("encoder_hidden_states".into(), (&hidden).into()),
+                ("use_cache_branch".into(), TensorRef::from_array_view(([1], &cached[..]))?.into()),
+            ];
+            if cache.is_empty() {
+                for name in self.names.iter().flat_map(|names| &names.past) {
+                    inputs.push((name.as_str().into(), TensorRef::from_array_view(([1, HEADS, 1, HEAD], &empty[..]))?.into()));
+                }
+            } else {
+                for (names, layer) in self.names.iter().zip(&cache) {
+                    inputs.extend(names.past.iter().zip(layer).map(|(name, value)| (name.as_str().into(), value.into())));
                 }
             }
-        }
-        let mut cache: Vec<[DynValue; 4]> = Vec::with_capacity(LAYERS);
-        for names in &self.names {
-            let mut take = |name: &String| outputs.remove(name).expect("the decoder has its cache outputs");
-            let [dk, dv, ek, ev] = &names.present;
-            // Of the draft, only what was confirmed stays in the cache.
-            let (dk, dv) = (keep(take(dk), tokens.len())?, keep(take(dv), tokens.len())?);
-            cache.push([dk, dv, take(ek), take(ev)]);
-        }
-        drop(outputs);
-
-        while tokens.last() != Some(&END) && tokens.len() < most {
+            let mut outputs = self.decoder.run(inputs)?;
+            {
+                let (_, logits) = outputs["logits"].try_extract_tensor::<f32>()?;
+                let vocabulary = logits.len() / ids.len();
+                for (position, row) in logits.chunks_exact(vocabulary).enumerate() {
+                    let (token, log) = likeliest(row);
+                    tokens.push(token);
+                    log_probability += log;
+                    if token == END || guess.get(position) != Some(&token) {
+                        break;
+                    }
+                }
+            }
+            if tokens.last() == Some(&END) || tokens.len() >= most {
+                break;
+            }
             if !waited.still() {
                 return Ok(None);
             }
-            let last = [*tokens.last().unwrap_or(&START)];
-            let mut inputs: Vec<(Cow<str>, SessionInputValue)> = vec![
-                ("encoder_attention_mask".into(), TensorRef::from_array_view(([1, samples], &mask[..]))?.into()),
-                ("input_ids".into(), TensorRef::from_array_view(([1, 1], &last[..]))?.into()),
-                ("encoder_hidden_states".into(), (&hidden).into()),
-                ("use_cache_branch".into(), TensorRef::from_array_view(([1], &[true][..]))?.into()),
-            ];
-            for (names, layer) in self.names.iter().zip(&cache) {
-                inputs.extend(names.past.iter().zip(layer).map(|(name, value)| (name.as_str().into(), value.into())));
-            }
-            let mut outputs = self.decoder.run(inputs)?;
-            let (token, log) = likeliest(outputs["logits"].try_extract_tensor::<f32>()?.1);
-            tokens.push(token);
-            log_probability += log;
-            for (names, layer) in self.names.iter().zip(&mut cache) {
-                // The decoder's own keys and values grow; those of the encoder, which follow them, stay.
-                for (held, name) in layer.iter_mut().zip(&names.present).take(2) {
-                    *held = outputs.remove(name).expect("the decoder has its cache outputs");
-                }
-            }
+            grow(&mut cache, &self.names, &mut outputs, tokens.len())?;
+            drop(outputs);
+            guess = follows(draft, &tokens);
+            guess = &guess[..guess.len().min(CHUNK).min(most - 1 - tokens.len())];
         }
         let mean = log_probability / tokens.len() as f32;
         tokens.retain(|token| *token != END);
@@ -255,6 +241,34 @@ impl Recogniser for Moonshine {
 
 fn abandoned() -> ModelError {
     ModelError::new(ErrorKind::Closed, NAME, "nobody waits for this transcript any more")
+}
+
+/// What the decoder remembers of the sound and of the tokens so far: for each layer its own keys and values, then the encoder's.
+type Cache = Vec<[DynValue; 4]>;
+
+/// Takes what a pass remembers. Of what was guessed, only the first `length` tokens were right.
+fn grow(cache: &mut Cache, names: &[CacheNames], outputs: &mut SessionOutputs<'_>, length: usize) -> ort::Result<()> {
+    let mut take = |name: &String| outputs.remove(name).expect("the decoder has its cache outputs");
+    if cache.is_empty() {
+        for CacheNames { present: [dk, dv, ek, ev], .. } in names {
+            cache.push([keep(take(dk), length)?, keep(take(dv), length)?, take(ek), take(ev)]);
+        }
+        return Ok(());
+    }
+    for (names, [key, value, ..]) in names.iter().zip(cache) {
+        // The decoder's own keys and values grow; those of the encoder stay.
+        (*key, *value) = (keep(take(&names.present[0]), length)?, keep(take(&names.present[1]), length)?);
+    }
+    Ok(())
+}
+
+/// What may come after `tokens` if `draft` is right from here on: the last token is looked for in the draft, nearest to where it would
+/// be; where it is not there, it is taken for another word in the same place.
+fn follows<'d>(draft: &'d [i64], tokens: &[i64]) -> &'d [i64] {
+    let Some((last, before)) = tokens.split_last() else { return draft };
+    let at = before.len();
+    let near = (0..=ASTRAY).flat_map(|far| [at + far, at.saturating_sub(far)]).find(|near| draft.get(*near) == Some(last));
+    draft.get(near.unwrap_or(at) + 1..).unwrap_or_default()
 }
 
 /// The first `length` positions of a cache tensor [1, heads, time, head].
@@ -348,6 +362,21 @@ mod tests {
         assert_eq!(pieces(&long), Some(vec![vec![b'x'; 130]]));
         for bad in [&[3, b'a'][..], &[0x81], &[]] {
             assert_eq!(pieces(bad), None);
+        }
+    }
+
+    #[test]
+    fn a_draft_goes_on_where_it_was_last_right() {
+        let draft = [5, 6, 7, 8, 9];
+        for (tokens, next) in [
+            (&[][..], &[5, 6, 7, 8, 9][..]),
+            (&[5, 6, 3], &[8, 9]),
+            (&[5, 7], &[8, 9]),
+            (&[5, 6, 3, 3, 7], &[8, 9]),
+            (&[5, 6, 7, 8, 3], &[]),
+            (&[1, 2, 3, 4, 4, 4, 4, 4], &[]),
+        ] {
+            assert_eq!(follows(&draft, tokens), next, "{tokens:?}");
         }
     }
 
