@@ -1,5 +1,7 @@
 //! What a language model answers.
 
+use serde_json::{Map, Value};
+
 use crate::ToolCall;
 
 /// Why an answer ended.
@@ -34,10 +36,16 @@ pub struct Usage {
     pub input_tokens: u64,
     /// Of these, read from the provider's prompt cache.
     pub cached_tokens: u64,
+    /// Of these, written to the provider's prompt cache.
+    pub cache_write_tokens: u64,
+    /// Of these, sound.
+    pub audio_input_tokens: u64,
     /// Tokens of the answer, reasoning included.
     pub output_tokens: u64,
     /// Of these, reasoning.
     pub reasoning_tokens: u64,
+    /// Of these, sound.
+    pub audio_output_tokens: u64,
 }
 
 /// One streamed piece of an answer.
@@ -47,6 +55,10 @@ pub enum Delta {
     Text(String),
     /// More reasoning, not to be spoken.
     Reasoning(String),
+    /// The provider's signature over the reasoning before it, which ends a stretch of reasoning.
+    Signature(String),
+    /// A whole stretch of reasoning that the provider shows encrypted only.
+    Redacted(String),
     /// A piece of a call of a function.
     ToolCall {
         /// Which call, counted from 0 within the answer.
@@ -57,7 +69,12 @@ pub enum Delta {
         name: Option<String>,
         /// More of its arguments (JSON text).
         arguments: String,
+        /// Fields that no type here models, in OpenAI's chat shape.
+        extra: Map<String, Value>,
     },
+    /// Fields of the choice that no type here models, in OpenAI's chat shape (`logprobs`, ...); those of its message (`annotations`, ...)
+    /// are under `message`.
+    Extra(Map<String, Value>),
     /// Tokens counted; the last one counts.
     Usage(Usage),
     /// The end, and why. Nothing but a `Usage` follows.
@@ -71,12 +88,18 @@ pub struct Completion {
     pub text: String,
     /// Its reasoning.
     pub reasoning: String,
+    /// The provider's signature over the reasoning.
+    pub signature: Option<String>,
+    /// Reasoning that the provider shows encrypted only.
+    pub redacted: Vec<String>,
     /// Functions it calls.
     pub tool_calls: Vec<ToolCall>,
     /// Tokens counted, where the provider said.
     pub usage: Option<Usage>,
     /// Why it ended; `None` while it has not.
     pub finish: Option<Finish>,
+    /// Fields of the choice that no type here models; lists that came in pieces are joined.
+    pub extra: Map<String, Value>,
 }
 
 impl Completion {
@@ -85,7 +108,10 @@ impl Completion {
         match delta {
             Delta::Text(text) => self.text.push_str(&text),
             Delta::Reasoning(text) => self.reasoning.push_str(&text),
-            Delta::ToolCall { index, id, name, arguments } => {
+            Delta::Signature(signature) => self.signature.get_or_insert_default().push_str(&signature),
+            Delta::Redacted(data) => self.redacted.push(data),
+            Delta::Extra(extra) => join(&mut self.extra, extra),
+            Delta::ToolCall { index, id, name, arguments, extra } => {
                 // A provider that lies about the index must not make us allocate without end.
                 let index = index.min(self.tool_calls.len());
                 if index == self.tool_calls.len() {
@@ -99,9 +125,40 @@ impl Completion {
                     call.name = name;
                 }
                 call.arguments.push_str(&arguments);
+                call.extra.extend(extra);
             }
             Delta::Usage(usage) => self.usage = Some(usage),
             Delta::Finish(finish) => self.finish = Some(finish),
         }
+    }
+}
+
+/// Adds fields to those that came before: lists grow, objects are joined, anything else is replaced.
+fn join(into: &mut Map<String, Value>, more: Map<String, Value>) {
+    for (key, value) in more {
+        match (into.get_mut(&key), value) {
+            (Some(Value::Array(list)), Value::Array(more)) => list.extend(more),
+            // Objects nest no deeper than the JSON parser lets them.
+            (Some(Value::Object(object)), Value::Object(more)) => join(object, more),
+            (_, value) => {
+                into.insert(key, value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn fields_that_come_in_pieces_are_joined() {
+        let mut completion = Completion::default();
+        for extra in [json!({"logprobs": {"content": [1]}}), json!({"logprobs": {"content": [2]}, "tier": "a"}), json!({"tier": "b"})] {
+            completion.push(Delta::Extra(extra.as_object().cloned().unwrap_or_default()));
+        }
+        assert_eq!(Value::Object(completion.extra), json!({"logprobs": {"content": [1, 2]}, "tier": "b"}));
     }
 }

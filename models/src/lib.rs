@@ -8,6 +8,7 @@ mod completion;
 mod convert;
 #[cfg(feature = "gtcrn")]
 pub mod denoise;
+mod embedding;
 mod error;
 #[cfg(feature = "fetch")]
 mod fetch;
@@ -44,6 +45,7 @@ use futures::stream::BoxStream;
 pub use completion::{Completion, Delta, Finish, Usage};
 #[cfg(feature = "fetch")]
 pub use convert::ConvertError;
+pub use embedding::{Embedder, EmbeddingRequest, Embeddings};
 pub use error::{ErrorKind, ModelError};
 #[cfg(feature = "fetch")]
 pub use fetch::{FetchError, Indexes, Installed, Progress, Pulled, Store};

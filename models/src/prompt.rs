@@ -32,6 +32,22 @@ impl Role {
 pub enum Part {
     /// Words.
     Text(String),
+    /// Words up to which the provider may cache the prompt, with the caller's wish how, in Anthropic's shape.
+    Cached {
+        /// The words.
+        text: String,
+        /// `{"type": "ephemeral", ...}`.
+        cache_control: Value,
+    },
+    /// What the model thought in an earlier answer, with what lets its provider check that nobody changed it.
+    Reasoning {
+        /// Its words; empty where the provider keeps them to itself.
+        text: String,
+        /// The provider's signature over them.
+        signature: Option<String>,
+        /// The thought itself, encrypted, where the provider does not show it.
+        redacted: Option<String>,
+    },
     /// A part that nothing here models (image, file, audio of an audio model), in OpenAI's chat shape.
     Other(Value),
 }
@@ -45,6 +61,8 @@ pub struct ToolCall {
     pub name: String,
     /// Arguments, a JSON text, as the model wrote it.
     pub arguments: String,
+    /// Fields that no type here models, in OpenAI's chat shape (`extra_content` with a provider's signature, ...).
+    pub extra: Map<String, Value>,
 }
 
 /// One message of the dialogue.
@@ -72,7 +90,7 @@ impl Message {
     pub fn words(&self) -> String {
         let mut words = String::new();
         for part in &self.parts {
-            if let Part::Text(text) = part {
+            if let Part::Text(text) | Part::Cached { text, .. } = part {
                 words.push_str(text);
             }
         }

@@ -194,13 +194,13 @@ fn is_content(delta: &Delta) -> bool {
     match delta {
         Delta::Text(text) => !text.is_empty(),
         Delta::ToolCall { .. } => true,
-        Delta::Reasoning(_) | Delta::Usage(_) | Delta::Finish(_) => false,
+        Delta::Reasoning(_) | Delta::Signature(_) | Delta::Redacted(_) | Delta::Extra(_) | Delta::Usage(_) | Delta::Finish(_) => false,
     }
 }
 
 fn finish(delta: &Delta) -> Option<Finish> {
     match delta {
         Delta::Finish(finish) => Some(*finish),
-        Delta::Text(_) | Delta::Reasoning(_) | Delta::ToolCall { .. } | Delta::Usage(_) => None,
+        _ => None,
     }
 }

@@ -106,7 +106,7 @@ impl Number {
                 self.value = value;
             }
         }
-        self.room = if value >= 20 && value % 10 == 0 { 10 } else { 0 };
+        self.room = if value >= 20 && value.is_multiple_of(10) { 10 } else { 0 };
     }
 
     fn figures(self, ending: &str) -> String {

@@ -144,7 +144,7 @@ fn add_message(messages: &mut Vec<Message>, item: &Item) {
             }
         }
         ItemContent::FunctionCall { call_id, name, arguments } => {
-            let call = ToolCall { id: call_id.clone(), name: name.clone(), arguments: arguments.clone() };
+            let call = ToolCall { id: call_id.clone(), name: name.clone(), arguments: arguments.clone(), ..ToolCall::default() };
             // Calls of one answer belong into one message.
             match messages.last_mut() {
                 Some(last) if last.role == Role::Assistant => last.tool_calls.push(call),

@@ -178,7 +178,9 @@ impl Session {
                     self.tell(Event::CallDelta { place, call_id, delta: arguments }).await?;
                 }
             }
-            Step::Delta(Delta::Reasoning(_) | Delta::Usage(_) | Delta::Finish(_)) => {}
+            Step::Delta(
+                Delta::Reasoning(_) | Delta::Signature(_) | Delta::Redacted(_) | Delta::Extra(_) | Delta::Usage(_) | Delta::Finish(_),
+            ) => {}
             Step::Audio(audio) => {
                 let place = self.message(reply, writing).await?;
                 self.tell(Event::AudioDelta { place, audio }).await?;

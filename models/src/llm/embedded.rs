@@ -134,6 +134,7 @@ impl Engine {
                 cached_tokens: cached as u64,
                 output_tokens: written as u64,
                 reasoning_tokens: listener.reasoning,
+                ..Usage::default()
             };
             if let Some(finish) = finish {
                 let finish = if listener.sections.called() { Finish::ToolCalls } else { finish };

@@ -150,6 +150,15 @@ impl Chunks {
             for (place, call) in delta["tool_calls"].as_array().into_iter().flatten().enumerate() {
                 deltas.push(tool_call(call, place));
             }
+            let mut extra = unknown(choice, &["index", "delta", "message", "finish_reason"]);
+            let known = ["role", "content", "refusal", "reasoning_content", "reasoning", "tool_calls", "function_call"];
+            let message = unknown(delta, &known);
+            if !message.is_empty() {
+                extra.insert("message".to_owned(), Value::Object(message));
+            }
+            if !extra.is_empty() {
+                deltas.push(Delta::Extra(extra));
+            }
             if let Some(reason) = choice["finish_reason"].as_str() {
                 self.finished = true;
                 deltas.push(Delta::Finish(finish(reason)));
@@ -194,7 +203,17 @@ fn tool_call(call: &Value, place: usize) -> Delta {
         other => other.to_string(),
     };
     let index = call["index"].as_u64().and_then(|index| usize::try_from(index).ok()).unwrap_or(place);
-    Delta::ToolCall { index, id: text(&call["id"]), name: text(&function["name"]), arguments }
+    let extra = unknown(call, &["index", "id", "type", "function"]);
+    Delta::ToolCall { index, id: text(&call["id"]), name: text(&function["name"]), arguments, extra }
+}
+
+/// The fields of an object that are not among `known`, those without a value left out.
+fn unknown(object: &Value, known: &[&str]) -> Map<String, Value> {
+    let fields = object.as_object().into_iter().flatten();
+    fields
+        .filter(|(key, value)| !known.contains(&key.as_str()) && !value.is_null())
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
 }
 
 fn finish(reason: &str) -> Finish {
@@ -212,6 +231,9 @@ fn usage(usage: &Value) -> Option<Usage> {
         cached_tokens: usage["prompt_tokens_details"]["cached_tokens"].as_u64().unwrap_or(0),
         output_tokens: usage["completion_tokens"].as_u64().unwrap_or(0),
         reasoning_tokens: usage["completion_tokens_details"]["reasoning_tokens"].as_u64().unwrap_or(0),
+        cache_write_tokens: usage["prompt_tokens_details"]["cache_write_tokens"].as_u64().unwrap_or(0),
+        audio_input_tokens: usage["prompt_tokens_details"]["audio_tokens"].as_u64().unwrap_or(0),
+        audio_output_tokens: usage["completion_tokens_details"]["audio_tokens"].as_u64().unwrap_or(0),
     })
 }
 
@@ -265,13 +287,23 @@ fn decimal(value: f32) -> Value {
 fn message(message: &Message) -> Value {
     let mut body = Map::new();
     body.insert("role".into(), json!(message.role.name()));
-    let content = match message.parts.as_slice() {
+    let (mut parts, mut reasoning) = (Vec::new(), String::new());
+    for part in &message.parts {
+        match part {
+            Part::Reasoning { text, .. } => reasoning.push_str(text),
+            part => parts.push(part),
+        }
+    }
+    let content = match parts.as_slice() {
         // An assistant that only calls tools says nothing.
         [] if message.role == Role::Assistant => Value::Null,
         parts if parts.iter().all(|part| matches!(part, Part::Text(_))) => json!(message.words()),
-        parts => parts.iter().map(part).collect(),
+        parts => parts.iter().map(|p| part(p)).collect(),
     };
     body.insert("content".into(), content);
+    if !reasoning.is_empty() {
+        body.insert("reasoning_content".into(), json!(reasoning));
+    }
     if !message.tool_calls.is_empty() {
         body.insert("tool_calls".into(), message.tool_calls.iter().map(called).collect());
     }
@@ -287,12 +319,19 @@ fn message(message: &Message) -> Value {
 fn part(part: &Part) -> Value {
     match part {
         Part::Text(text) => json!({"type": "text", "text": text}),
+        Part::Cached { text, cache_control } => json!({"type": "text", "text": text, "cache_control": cache_control}),
         Part::Other(value) => value.clone(),
+        // It has no place among the parts: it stands beside them.
+        Part::Reasoning { .. } => Value::Null,
     }
 }
 
 fn called(call: &ToolCall) -> Value {
-    json!({"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}})
+    let mut body = json!({"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}});
+    if let Some(body) = body.as_object_mut() {
+        body.extend(call.extra.clone());
+    }
+    body
 }
 
 fn tool(tool: &Tool) -> Value {

@@ -301,7 +301,9 @@ fn read_calls(field: Field) -> Result<Vec<ToolCall>, ApiError> {
         let mut function = call.require("function", "an object with `name` and `arguments`")?.object()?;
         let name = function.require("name", "the name of the function")?.string()?;
         let arguments = function.require("arguments", "its arguments, a JSON text")?.string()?;
-        Ok(ToolCall { id, name, arguments })
+        let mut extra = call.rest();
+        extra.remove("type");
+        Ok(ToolCall { id, name, arguments, extra })
     };
     field.array()?.into_iter().map(read).collect()
 }

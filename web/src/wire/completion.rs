@@ -58,7 +58,7 @@ impl Envelope {
     fn silent_delta(&self, delta: &Delta) -> Option<Value> {
         let delta = match delta {
             Delta::Reasoning(text) => json!({ "reasoning_content": text }),
-            Delta::ToolCall { index, id, name, arguments } => {
+            Delta::ToolCall { index, id, name, arguments, extra } => {
                 let mut call = json!({ "index": index, "function": { "arguments": arguments } });
                 if let Some(name) = name {
                     call["function"]["name"] = json!(name);
@@ -67,7 +67,16 @@ impl Envelope {
                     call["id"] = json!(id);
                     call["type"] = json!("function");
                 }
+                extend(&mut call, extra.clone());
                 json!({ "tool_calls": [call] })
+            }
+            Delta::Signature(signature) => json!({ "reasoning_signature": signature }),
+            Delta::Redacted(data) => json!({ "redacted_reasoning": data }),
+            Delta::Extra(extra) => {
+                let mut extra = extra.clone();
+                let mut chunk = self.chunk(extra.remove("message").unwrap_or_else(|| json!({})), None);
+                extend(&mut chunk["choices"][0], extra);
+                return Some(chunk);
             }
             Delta::Text(_) | Delta::Usage(_) | Delta::Finish(_) => return None,
         };
@@ -104,7 +113,11 @@ impl Envelope {
         let calls: Vec<_> = completion
             .tool_calls
             .iter()
-            .map(|call| json!({ "id": call.id, "type": "function", "function": { "name": call.name, "arguments": call.arguments } }))
+            .map(|call| {
+                let mut body = json!({ "id": call.id, "type": "function", "function": { "name": call.name, "arguments": call.arguments } });
+                extend(&mut body, call.extra.clone());
+                body
+            })
             .collect();
         let is_silent = completion.text.is_empty() && !calls.is_empty();
         let mut message = json!({ "role": "assistant", "content": completion.text, "refusal": null });
@@ -113,6 +126,13 @@ impl Envelope {
         }
         if !completion.reasoning.is_empty() {
             message["reasoning_content"] = json!(completion.reasoning);
+        }
+        if let Some(signature) = &completion.signature {
+            message["reasoning_signature"] = json!(signature);
+        }
+        let mut extra = completion.extra.clone();
+        if let Some(Value::Object(more)) = extra.remove("message") {
+            extend(&mut message, more);
         }
         if let Some(SpokenAudio { id, data, expires_at, transcript }) = audio {
             message["audio"] = json!({ "id": id, "data": data, "expires_at": expires_at, "transcript": transcript });
@@ -123,6 +143,7 @@ impl Envelope {
         let mut whole = self.head("chat.completion");
         let finish = finish_of(completion).name();
         whole["choices"] = json!([{ "index": 0, "message": message, "logprobs": null, "finish_reason": finish }]);
+        extend(&mut whole["choices"][0], extra);
         if let Some(usage) = completion.usage {
             whole["usage"] = usage_json(usage);
         }
@@ -221,8 +242,14 @@ mod tests {
     #[test]
     fn chunks_have_the_shape_that_is_recorded() {
         let head = r#"{"id":"chatcmpl-1","object":"chat.completion.chunk","created":7,"model":"up/big","choices":[{"index":0,"delta":"#;
-        let call = Delta::ToolCall { index: 0, id: Some("c".to_owned()), name: Some("f".to_owned()), arguments: "{".to_owned() };
-        let more = Delta::ToolCall { index: 0, id: None, name: None, arguments: "}".to_owned() };
+        let call = Delta::ToolCall {
+            index: 0,
+            id: Some("c".to_owned()),
+            name: Some("f".to_owned()),
+            arguments: "{".to_owned(),
+            extra: Map::new(),
+        };
+        let more = Delta::ToolCall { index: 0, id: None, name: None, arguments: "}".to_owned(), extra: Map::new() };
         let envelope = envelope(false);
         for (chunk, delta, finish) in [
             (envelope.opening(), r#"{"role":"assistant","content":"","refusal":null}"#, "null"),
@@ -251,14 +278,14 @@ mod tests {
     fn usage_is_null_until_its_own_chunk() {
         let envelope = envelope(true);
         assert_eq!(envelope.opening().get("usage"), Some(&Value::Null));
-        let usage = Usage { input_tokens: 3, cached_tokens: 1, output_tokens: 2, reasoning_tokens: 0 };
+        let usage = Usage { input_tokens: 3, cached_tokens: 1, output_tokens: 2, ..Usage::default() };
         let chunk = envelope.usage(usage);
         assert_eq!((chunk["choices"].to_string().as_str(), &chunk["usage"]["total_tokens"]), ("[]", &json!(5)));
     }
 
     #[test]
     fn a_whole_answer_says_null_where_nothing_is_written() {
-        let call = ToolCall { id: "c".to_owned(), name: "f".to_owned(), arguments: "{}".to_owned() };
+        let call = ToolCall { id: "c".to_owned(), name: "f".to_owned(), arguments: "{}".to_owned(), ..ToolCall::default() };
         let completion = Completion { tool_calls: vec![call], ..Completion::default() };
         let whole = envelope(false).whole(&completion, None, Map::new());
         assert_eq!(

@@ -47,7 +47,13 @@ impl LanguageModel for Echo {
             }
             "tools" => {
                 let name = prompt.tools.first().map(|tool| tool.name.clone());
-                let call = Delta::ToolCall { index: 0, id: Some("call_1".to_owned()), name, arguments: "{\"city\":\"Rome\"}".to_owned() };
+                let call = Delta::ToolCall {
+                    index: 0,
+                    id: Some("call_1".to_owned()),
+                    name,
+                    arguments: "{\"city\":\"Rome\"}".to_owned(),
+                    extra: serde_json::Map::new(),
+                };
                 stream::iter([Ok(call), Ok(Delta::Finish(Finish::ToolCalls))]).boxed()
             }
             _ => stream::iter([text("You said: "), text(&words), text(".")]).chain(stream::iter(end)).boxed(),

@@ -130,7 +130,7 @@ impl Sections {
             other => other.to_string(),
         };
         let id = format!("call_{:016x}", RandomState::new().hash_one(self.calls));
-        out.push(Delta::ToolCall { index: self.calls, id: Some(id), name: Some(name), arguments });
+        out.push(Delta::ToolCall { index: self.calls, id: Some(id), name: Some(name), arguments, extra: serde_json::Map::new() });
         self.calls += 1;
     }
 }

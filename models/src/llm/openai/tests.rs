@@ -74,10 +74,18 @@ fn reasoning_tool_calls_usage_and_finish_are_kept() {
     );
     let (completion, error) = read(&[stream.as_bytes()], true);
     assert_eq!((completion.reasoning.as_str(), error), ("hm", None));
-    let call = |id: &str, name: &str, arguments: &str| ToolCall { id: id.into(), name: name.into(), arguments: arguments.into() };
+    let call = |id: &str, name: &str, arguments: &str| ToolCall {
+        id: id.into(),
+        name: name.into(),
+        arguments: arguments.into(),
+        ..ToolCall::default()
+    };
     assert_eq!(completion.tool_calls, [call("c1", "f", "{\"a\":1}"), call("c2", "g", "{}")]);
     assert_eq!(completion.finish, Some(Finish::ToolCalls));
-    assert_eq!(completion.usage, Some(Usage { input_tokens: 5, cached_tokens: 2, output_tokens: 7, reasoning_tokens: 3 }));
+    assert_eq!(
+        completion.usage,
+        Some(Usage { input_tokens: 5, cached_tokens: 2, output_tokens: 7, reasoning_tokens: 3, ..Usage::default() })
+    );
 }
 
 #[test]
@@ -86,7 +94,7 @@ fn a_request_keeps_what_it_does_not_know() {
     user.parts.push(Part::Other(json!({"type": "image_url", "image_url": {"url": "data:,"}})));
     user.extra.insert("name".into(), json!("ann"));
     let mut assistant = Message { parts: Vec::new(), ..Message::text(Role::Assistant, "") };
-    assistant.tool_calls.push(ToolCall { id: "c1".into(), name: "f".into(), arguments: "{}".into() });
+    assistant.tool_calls.push(ToolCall { id: "c1".into(), name: "f".into(), arguments: "{}".into(), ..ToolCall::default() });
     let prompt = Prompt {
         model: "m".into(),
         messages: vec![user, assistant],

@@ -231,7 +231,7 @@ fn response() -> Response {
         spoken: true,
         aside: false,
         voice: "heart".to_owned(),
-        usage: Some(Usage { input_tokens: 5, cached_tokens: 1, output_tokens: 2, reasoning_tokens: 0 }),
+        usage: Some(Usage { input_tokens: 5, cached_tokens: 1, output_tokens: 2, ..Usage::default() }),
         metadata: None,
         routed: Some(Routed { decision, attempts: Vec::new() }),
     }
