@@ -167,23 +167,11 @@ pub fn session_defaults(config: &Config) -> SessionConfig {
         }
     };
     SessionConfig {
-        model: String::new(),
         instructions: "You are a helpful voice assistant. Answer in one or two short spoken sentences.".to_owned(),
-        spoken: true,
-        input: audio::Codec::Pcm16(audio::Rate::SPEECH),
         language: config.voice.language,
-        vocabulary: None,
-        transcripts: true,
         noise_reduction: config.voice.noise_suppression,
         turns,
-        output: audio::Codec::Pcm16(audio::Rate::SPEECH),
-        voice: None,
-        tools: Vec::new(),
-        tool_choice: None,
-        max_tokens: None,
-        temperature: None,
-        user: None,
-        metadata: serde_json::Map::new(),
+        ..SessionConfig::default()
     }
 }
 

@@ -323,7 +323,7 @@ impl Session {
                     }
                 }
                 Output::Draft => self.draft_pause(),
-                Output::Ask { early } => self.ask(early),
+                Output::Ask { early } => self.ask(early).await?,
                 Output::GoOn => {
                     self.judging = None;
                     if let Some(utterance) = &mut self.hearing.utterance {

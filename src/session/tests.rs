@@ -8,21 +8,31 @@ use audio::{Frame, Rate, Samples};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use models::{
-    Delta, Finish, Heard, Hint, LanguageModel, ModelError, Partial, Prompt, Sound, Spoken, Synthesizer, Transcriber, Utterance, Voice, Word,
+    Attention, Delta, Finish, Heard, Hint, LanguageModel, ModelError, Partial, Prompt, Sound, Spoken, Synthesizer, Transcriber, Utterance,
+    Voice, Word,
 };
 use tokio::sync::mpsc;
 use web::call::{
-    AfterTurn, Call, Command, Content, Ending, Event, Item, ItemContent, Request, ResponseConfig, SessionConfig, Status, TurnDetection,
+    AfterTurn, Call, Command, Content, Eagerness, Ending, Event, Item, ItemContent, Request, ResponseConfig, SessionConfig, Status,
+    TurnDetection,
 };
 
 use crate::engines::{Engines, VoiceActivity};
 
 /// Hears how long it was spoken to.
-struct Ears;
+struct Ears {
+    /// How soon it answers a pause; if never, it leaves it out.
+    attention: Attention,
+}
 
 impl Transcriber for Ears {
+    fn attention(&self) -> Attention {
+        self.attention
+    }
+
     fn transcribe(&self, sound: BoxStream<'static, Sound>, _: Hint) -> BoxStream<'static, Result<Heard, ModelError>> {
         let said = |samples: usize| format!("I spoke for {} tenths", samples / 1_600);
+        let deaf = self.attention == Attention::Never;
         let state = (sound, 0_usize, false);
         stream::unfold(state, move |(mut sound, mut samples, done)| async move {
             if done {
@@ -31,8 +41,10 @@ impl Transcriber for Ears {
             loop {
                 match sound.next().await {
                     Some(Sound::Frame(frame)) => samples += frame.pcm.len(),
+                    Some(Sound::Pause) if deaf => {}
                     Some(Sound::Pause) => {
-                        let partial = Partial { text: said(samples), ..Partial::default() };
+                        let covers = Samples(samples as u64).duration(Rate::MODEL);
+                        let partial = Partial { text: said(samples), covers };
                         return Some((Ok(Heard::Paused(partial)), (sound, samples, false)));
                     }
                     None => {
@@ -79,12 +91,12 @@ impl Synthesizer for Mouth {
     }
 }
 
-fn engines() -> Arc<Engines> {
+fn engines(attention: Attention) -> Arc<Engines> {
     let provider = router::Provider { name: "echo".to_owned(), model: Arc::new(Echo), models: vec!["echo".to_owned()] };
     let config = router::Config { providers: vec![provider], routers: Vec::new(), default_model: "echo/echo".to_owned() };
     Arc::new(Engines {
         router: router::Router::new(config).expect("the router is fine"),
-        transcriber: Arc::new(Ears),
+        transcriber: Arc::new(Ears { attention }),
         synthesizer: Arc::new(Mouth),
         voice_activity: VoiceActivity::Level(0.001),
         turn: None,
@@ -94,25 +106,7 @@ fn engines() -> Arc<Engines> {
 }
 
 fn config(turns: TurnDetection) -> SessionConfig {
-    SessionConfig {
-        model: "gpt-realtime".to_owned(),
-        instructions: String::new(),
-        spoken: true,
-        input: Codec::Pcm16(Rate::MODEL),
-        language: None,
-        vocabulary: None,
-        transcripts: true,
-        noise_reduction: false,
-        turns,
-        output: Codec::Pcm16(Rate::SPEECH),
-        voice: None,
-        tools: Vec::new(),
-        tool_choice: None,
-        max_tokens: None,
-        temperature: None,
-        user: None,
-        metadata: serde_json::Map::new(),
-    }
+    SessionConfig { model: "gpt-realtime".to_owned(), input: Codec::Pcm16(Rate::MODEL), turns, ..SessionConfig::default() }
 }
 
 const TURNS: TurnDetection =
@@ -127,10 +121,14 @@ struct Client {
 
 impl Client {
     fn call(turns: TurnDetection) -> Client {
+        Client::heard_by(Attention::Idle, turns)
+    }
+
+    fn heard_by(attention: Attention, turns: TurnDetection) -> Client {
         let (commands, to_session) = mpsc::channel(64);
         let (to_client, events) = mpsc::channel(256);
         let call = Call { id: "call_1".to_owned(), config: config(turns), commands: to_session, events: to_client };
-        tokio::spawn(super::serve(call, engines()));
+        tokio::spawn(super::serve(call, engines(attention)));
         Client { commands, events, told: Vec::new() }
     }
 
@@ -189,6 +187,39 @@ fn spoken_text(event: &Event) -> Option<String> {
     match event {
         Event::PartDone { text, .. } => Some(text.clone()),
         _ => None,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_ends_early_whatever_the_transcriber_says_of_its_pauses() {
+    let turns = TurnDetection::Semantic { eagerness: Eagerness::Medium, then: AfterTurn { respond: true, interrupt: true } };
+    for attention in [Attention::Never, Attention::Busy, Attention::Idle] {
+        let mut client = Client::heard_by(attention, turns);
+        client.sound(0.5, 1_000).await;
+        // The longest pause that medium eagerness waits out is 1.8 s.
+        client.sound(0.0, 1_000).await;
+        assert!(client.told.iter().any(|event| matches!(event, Event::SpeechStopped { .. })), "{attention:?}");
+        assert_eq!(client.done().await, Ending::Whole, "{attention:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn turns_that_follow_fast_keep_their_signals() {
+    let turns =
+        TurnDetection::Silence { threshold: 0.5, padding_ms: 0, silence_ms: 100, then: AfterTurn { respond: false, interrupt: true } };
+    let mut client = Client::call(turns);
+    for _ in 0..3 {
+        client.sound(0.5, 200).await;
+        client.sound(0.0, 200).await;
+    }
+    let mut items = Vec::new();
+    for _ in 0..3 {
+        let known = items.clone();
+        let new = |event: &Event| match event {
+            Event::Signals { item, .. } if !known.contains(item) => Some(item.clone()),
+            _ => None,
+        };
+        items.push(client.until(new).await);
     }
 }
 

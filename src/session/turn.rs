@@ -59,15 +59,15 @@ impl Session {
     }
 
     /// Asks whether the pause is the end of the turn; `early`: the pause is short yet.
-    pub(super) fn ask(&mut self, early: bool) {
+    pub(super) async fn ask(&mut self, early: bool) -> Told {
         let semantic = matches!(self.config.turns, TurnDetection::Semantic { .. });
-        let Some(utterance) = &mut self.hearing.utterance else { return };
+        let Some(utterance) = &mut self.hearing.utterance else { return Ok(()) };
         let attention = self.engines.transcriber.attention();
         let over = self.judging.as_ref().and_then(|judging| judging.over);
         // Under load the shortest pauses, which are half of all, are not asked about, nor those that did not sound like an end.
         let spared = if early { over.is_none() } else { over.is_some_and(|over| over.get() < HARDLY) };
         if spared && semantic && attention == Attention::Busy && utterance.announced {
-            return;
+            return Ok(());
         }
         let sound = self.engines.turn.as_ref().filter(|_| semantic).map(|turn| {
             let eight_seconds = 8 * Rate::MODEL.hz() as usize;
@@ -89,6 +89,8 @@ impl Session {
         // Without a judge by sound, the length of the pause and the words decide.
         let over = sound.is_none().then(|| Probability::new(0.5));
         self.judging = Some(Judging { sound, over, words });
+        // Where nobody is waited for, the answer is there already.
+        Box::pin(self.judged()).await
     }
 
     pub(super) async fn judged_by_sound(&mut self, over: Result<Probability, ModelError>) -> Told {

@@ -110,6 +110,33 @@ pub struct SessionConfig {
     pub metadata: serde_json::Map<String, Value>,
 }
 
+impl Default for SessionConfig {
+    /// As a client of OpenAI's realtime API finds it: spoken answers, PCM at 24 kHz both ways, and a turn that ends where sound and words
+    /// say so; with transcripts.
+    fn default() -> SessionConfig {
+        let pcm = Codec::Pcm16(audio::Rate::SPEECH);
+        SessionConfig {
+            model: String::new(),
+            instructions: String::new(),
+            spoken: true,
+            input: pcm,
+            language: None,
+            vocabulary: None,
+            transcripts: true,
+            noise_reduction: false,
+            turns: TurnDetection::Semantic { eagerness: Eagerness::Medium, then: AfterTurn { respond: true, interrupt: true } },
+            output: pcm,
+            voice: None,
+            tools: Vec::new(),
+            tool_choice: None,
+            max_tokens: None,
+            temperature: None,
+            user: None,
+            metadata: serde_json::Map::new(),
+        }
+    }
+}
+
 /// How the end of the caller's turn is found.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum TurnDetection {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use audio::{Codec, Rate};
 use futures::{FutureExt, SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
@@ -19,25 +18,7 @@ use web::ws::{Limits, Realtimes, routes};
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 fn defaults() -> SessionConfig {
-    SessionConfig {
-        model: "timbre/default".to_owned(),
-        instructions: String::new(),
-        spoken: true,
-        input: Codec::Pcm16(Rate::SPEECH),
-        language: None,
-        vocabulary: None,
-        transcripts: true,
-        noise_reduction: false,
-        turns: TurnDetection::Manual,
-        output: Codec::Pcm16(Rate::SPEECH),
-        voice: None,
-        tools: Vec::new(),
-        tool_choice: None,
-        max_tokens: None,
-        temperature: None,
-        user: None,
-        metadata: serde_json::Map::new(),
-    }
+    SessionConfig { model: "timbre/default".to_owned(), turns: TurnDetection::Manual, ..SessionConfig::default() }
 }
 
 /// Serves calls on a free port; gives its address.

@@ -20,21 +20,10 @@ fn defaults() -> SessionConfig {
     SessionConfig {
         model: "timbre/default".to_owned(),
         instructions: "Be kind.".to_owned(),
-        spoken: true,
-        input: Codec::Pcm16(Rate::SPEECH),
-        language: None,
-        vocabulary: None,
         transcripts: false,
-        noise_reduction: false,
         turns: TurnDetection::Silence { threshold: 0.5, padding_ms: 300, silence_ms: 500, then: THEN },
-        output: Codec::Pcm16(Rate::SPEECH),
         voice: Some(models::Voice::new("heart")),
-        tools: Vec::new(),
-        tool_choice: None,
-        max_tokens: None,
-        temperature: None,
-        user: None,
-        metadata: serde_json::Map::new(),
+        ..SessionConfig::default()
     }
 }
 
