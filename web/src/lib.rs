@@ -1,4 +1,3 @@
-//! The callers' wire formats and the transports that carry them: OpenAI's chat, audio and models API over HTTP.
 //! The callers' wire formats and the transports that carry them: OpenAI's chat, audio and models API over HTTP, its realtime API over
 //! WebSocket.
 //!
@@ -9,20 +8,19 @@ mod auth;
 pub mod call;
 mod http;
 mod limits;
+mod listen;
 mod listening;
 mod spoken;
 mod wire;
 pub mod ws;
 
-use std::future::Future;
 use std::sync::Arc;
 
-use axum::serve::ListenerExt;
 use models::{Synthesizer, Transcriber};
-use tokio::net::TcpListener;
 
 pub use auth::Keys;
 pub use limits::Limits;
+pub use listen::serve;
 pub use wire::ApiError;
 pub use wire::realtime::Realtime;
 pub use ws::Answer;
@@ -54,13 +52,4 @@ pub struct Services {
 /// Every endpoint.
 pub fn app(services: Services) -> axum::Router {
     http::app(services)
-}
-
-/// Serves `app` on `listener` until `shutdown` resolves; then no connection is accepted any more and those open are finished.
-pub async fn serve(listener: TcpListener, app: axum::Router, shutdown: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
-    // A token is a few bytes and must not wait for the next one to fill a packet.
-    let listener = listener.tap_io(|socket| {
-        let _ = socket.set_nodelay(true);
-    });
-    axum::serve(listener, app).with_graceful_shutdown(shutdown).await
 }
