@@ -6,11 +6,14 @@ TIMBRE_REALTIME_URL is the server's base URL (ending in /v1), TIMBRE_RECORDING a
 import asyncio
 import audioop
 import base64
+import json
 import os
 import wave
 
 import pytest
 from openai import AsyncOpenAI
+
+from schema import judge_realtime
 
 URL = os.environ.get("TIMBRE_REALTIME_URL")
 RECORDING = os.environ.get("TIMBRE_RECORDING")
@@ -48,7 +51,9 @@ class Caller:
     async def until(self, kind: str, seconds: float = 30.0):
         async def read():
             while True:
-                event = await self.connection.recv()
+                raw = await self.connection.recv_bytes()
+                judge_realtime(json.loads(raw))
+                event = self.connection.parse_event(raw)
                 self.events.append(event)
                 if event.type == "response.output_audio.delta":
                     self.sound += base64.b64decode(event.delta)

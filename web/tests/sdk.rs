@@ -30,7 +30,7 @@ async fn openai_python_is_content() {
         return;
     };
     let mut suite = Command::new(python);
-    suite.args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "test_openai.py"]);
+    suite.args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "test_openai.py", "test_schema.py"]);
     judge(suite).await;
 }
 
