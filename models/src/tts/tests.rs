@@ -92,7 +92,8 @@ fn kokoro_is_understood_in_other_languages() {
         ("ff_siwis", "fr", "Demain matin, nous allons acheter du pain dans la ville.", &["demain", "acheter", "pain", "ville"]),
         ("if_sara", "it", "Domani mattina andiamo a comprare il pane in città.", &["domani", "comprare", "pane", "città"]),
         ("pf_dora", "pt", "Amanhã de manhã vamos comprar pão na cidade.", &["manhã", "comprar", "pão", "cidade"]),
-        ("hf_alpha", "hi", "भारत एक बहुत बड़ा देश है।", &["देश", "है"]),
+        // Whisper writes spoken Hindi in either of its scripts; said alike, "bahut" and "desh" are the words of both.
+        ("hf_alpha", "hi", "भारत एक बहुत बड़ा देश है।", &["बहुत|بہت", "देश|دیش"]),
     ] {
         if !engine.voices().iter().any(|voice| voice == name) {
             eprintln!("skipped: {name} was not fetched, or eSpeak NG is not installed");
@@ -104,7 +105,8 @@ fn kokoro_is_understood_in_other_languages() {
         let hint = Hint { language: Language::new(code), ..Hint::default() };
         let heard = whisper.recognise(&pcm, &hint, &Waited::by(&|| false)).expect("it hears").text.to_lowercase();
         println!("{code}: {heard}");
-        assert!(expected.iter().all(|word| heard.contains(word)), "{code}: {heard}");
+        let said = |words: &str| words.split('|').any(|word| heard.contains(word));
+        assert!(expected.iter().all(|words| said(words)), "{code}: {heard}");
     }
 }
 
