@@ -16,9 +16,11 @@ pub mod health;
 mod object;
 mod provider;
 mod race;
+mod replicas;
 mod route;
 mod router;
 mod rule;
+pub mod shadow;
 mod survive;
 
 pub use self::router::{Config, ModelInfo, Request, Resolved, Router};
@@ -32,4 +34,5 @@ pub use object::{
     ConditionObject, MessageTemplate, RouteEntry, RouteObject, RouterObject, TextGenerationConfig, VariantObject, WeightedVariant,
 };
 pub use provider::Provider;
+pub use replicas::{Replica, ReplicaState, Replicas};
 pub use rule::RuleCount;

@@ -300,8 +300,11 @@ impl Stitch {
 
     /// The place in `new` after the words asked for, where a remark came before them.
     fn after_remark(&self, anchor: &[char]) -> Option<usize> {
+        if anchor.len() < REPEATED {
+            return None;
+        }
         let characters: Vec<char> = self.squeezed.iter().map(|(c, _)| *c).collect();
-        let found = characters.windows(anchor.len().max(1)).position(|window| window == anchor)?;
+        let found = characters.windows(anchor.len()).position(|window| window == anchor)?;
         // It may have repeated more than it was asked for.
         let before = characters[..found].iter().rev().zip(self.sent[..self.sent.len() - anchor.len()].iter().rev());
         let more = before.take_while(|(new, old)| new == old).count();

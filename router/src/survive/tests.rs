@@ -208,7 +208,7 @@ proptest! {
         let new = match habit {
             Habit::Next => rest.to_owned(),
             Habit::Anew => text.clone(),
-            Habit::Remark if how == Continuation::Asked => {
+            Habit::Remark if how == Continuation::Asked && squeeze(said).len() >= REPEATED => {
                 let order = asked.messages.last().map(Message::words).unwrap_or_default();
                 let anchor = order.split("<<<").nth(1).and_then(|rest| rest.split(">>>").next()).unwrap_or_default();
                 format!("Of course. Here it goes on:\n{anchor}{rest}")
