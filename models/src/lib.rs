@@ -4,6 +4,7 @@
 //! always there; each engine is a cargo feature, so that what stands to the right builds and tests without any.
 
 mod completion;
+mod continuation;
 #[cfg(feature = "fetch")]
 mod convert;
 #[cfg(feature = "gtcrn")]
@@ -43,6 +44,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
 pub use completion::{Completion, Delta, Finish, Usage};
+pub use continuation::Continuation;
 #[cfg(feature = "fetch")]
 pub use convert::ConvertError;
 pub use embedding::{Embedder, EmbeddingRequest, Embeddings};
@@ -120,6 +122,11 @@ pub trait Transcriber: Send + Sync {
 pub trait LanguageModel: Send + Sync {
     /// Answers a prompt. Dropping the stream stops the work.
     fn complete(&self, prompt: Prompt) -> BoxStream<'static, Result<Delta, ModelError>>;
+
+    /// How `model`, by the name its provider knows, goes on with an answer that broke off elsewhere.
+    fn continuation(&self, _model: &str) -> Continuation {
+        Continuation::Asked
+    }
 }
 
 /// Text to speech.

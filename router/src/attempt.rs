@@ -3,7 +3,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use models::{Finish, ModelError};
+use models::{Delta, Finish, ModelError, Part, Prompt, Usage};
+
+/// Characters to a token where nobody counted: English prose of today's tokenizers has 4 to 5.
+const CHARACTERS_PER_TOKEN: u64 = 4;
 
 /// One try at one target.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +19,32 @@ pub struct Attempt {
     pub first_token: Option<Duration>,
     /// How long it took, or has taken when it was last heard of.
     pub total: Duration,
+    /// HTTP status of the upstream where it refused; one that streamed said 200.
+    pub status: Option<u16>,
+    /// Tokens it took; `None` while it runs, and where it was refused before it began.
+    pub usage: Option<Counted>,
+    /// What it cost in nano-USD, where the price is known. An estimate where its usage is one.
+    pub cost: Option<u64>,
+    /// Where it went on with an answer that another target began: characters that were released before.
+    pub resumed_at: Option<u64>,
+}
+
+/// Tokens, and who counted them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// The provider.
+    Reported(Usage),
+    /// We did, from the characters: the attempt ended before its provider counted, or it never counts.
+    Estimated(Usage),
+}
+
+impl Counted {
+    /// The tokens.
+    pub fn usage(&self) -> Usage {
+        match self {
+            Counted::Reported(usage) | Counted::Estimated(usage) => *usage,
+        }
+    }
 }
 
 /// What became of an attempt.
@@ -27,33 +56,163 @@ pub enum Outcome {
     Answered(Option<Finish>),
     /// It failed; where another attempt follows, that one took over.
     Failed(ModelError),
+    /// Another attempt that ran beside it was faster.
+    Outrun,
     /// The caller went away first.
     Cancelled,
+}
+
+impl Attempt {
+    /// A try that begins.
+    pub fn new(target: impl Into<String>) -> Attempt {
+        Attempt {
+            target: target.into(),
+            outcome: Outcome::Running,
+            first_token: None,
+            total: Duration::ZERO,
+            status: None,
+            usage: None,
+            cost: None,
+            resumed_at: None,
+        }
+    }
 }
 
 /// A handle to the attempts of one answer, readable while and after it streams.
 #[derive(Clone, Debug, Default)]
 pub struct AttemptLog(Arc<Mutex<Vec<Attempt>>>);
 
+/// Which attempt of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AttemptId(usize);
+
 impl AttemptLog {
-    /// The attempts so far, oldest first.
+    /// The attempts so far, in the order in which they began.
     pub fn attempts(&self) -> Vec<Attempt> {
         self.lock().clone()
     }
 
-    pub(crate) fn begin(&self, target: &str) {
-        let attempt = Attempt { target: target.to_owned(), outcome: Outcome::Running, first_token: None, total: Duration::ZERO };
-        self.lock().push(attempt);
+    pub(crate) fn begin(&self, attempt: Attempt) -> AttemptId {
+        let mut attempts = self.lock();
+        attempts.push(attempt);
+        AttemptId(attempts.len() - 1)
     }
 
-    /// Changes the attempt that was begun last.
-    pub(crate) fn update(&self, change: impl FnOnce(&mut Attempt)) {
-        if let Some(last) = self.lock().last_mut() {
-            change(last);
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    pub(crate) fn update(&self, id: AttemptId, change: impl FnOnce(&mut Attempt)) {
+        if let Some(attempt) = self.lock().get_mut(id.0) {
+            change(attempt);
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Attempt>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a target was seen to write, counted while it streams.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Seen {
+    /// Bytes of words and arguments.
+    text: u64,
+    /// Bytes of reasoning that is shown.
+    reasoning: u64,
+    /// Whether anything came at all.
+    begun: bool,
+    /// What the provider counted.
+    reported: Option<Usage>,
+}
+
+impl Seen {
+    pub(crate) fn note(&mut self, delta: &Delta) {
+        self.begun = true;
+        match delta {
+            Delta::Text(text) => self.text += text.len() as u64,
+            Delta::ToolCall { arguments, .. } => self.text += arguments.len() as u64,
+            Delta::Reasoning(text) => self.reasoning += text.len() as u64,
+            Delta::Usage(usage) => self.reported = Some(*usage),
+            Delta::Signature(_) | Delta::Redacted(_) | Delta::Extra(_) | Delta::Finish(_) => {}
+        }
+    }
+
+    /// Whether the target began, and so has read the prompt.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun
+    }
+
+    /// The tokens: those of the provider where they cover what was seen, else an estimate.
+    pub(crate) fn count(&self, prompt: &Prompt, is_whole: bool) -> Counted {
+        let reasoning_tokens = tokens(self.reasoning);
+        let output_tokens = tokens(self.text) + reasoning_tokens;
+        match self.reported {
+            Some(usage) if is_whole => Counted::Reported(usage),
+            // Counted before the end (Anthropic's first event counts the prompt): the rest is ours to guess.
+            Some(usage) => Counted::Estimated(Usage { output_tokens: usage.output_tokens.max(output_tokens), ..usage }),
+            None => Counted::Estimated(Usage { input_tokens: tokens(length(prompt)), output_tokens, reasoning_tokens, ..Usage::default() }),
+        }
+    }
+}
+
+/// Tokens of a text of so many bytes, roughly.
+pub(crate) fn tokens(bytes: u64) -> u64 {
+    bytes.div_ceil(CHARACTERS_PER_TOKEN)
+}
+
+/// Bytes of all words of a prompt, its tools among them; other parts (images, sound) are not guessed at.
+fn length(prompt: &Prompt) -> u64 {
+    let part = |part: &Part| match part {
+        Part::Text(text) | Part::Cached { text, .. } | Part::Reasoning { text, .. } => text.len(),
+        Part::Other(_) => 0,
+    };
+    let messages = prompt.messages.iter().map(|message| {
+        let calls = message.tool_calls.iter().map(|call| call.name.len() + call.arguments.len());
+        message.parts.iter().map(part).chain(calls).sum::<usize>()
+    });
+    let tools = prompt.tools.iter().map(|tool| {
+        let parameters = tool.parameters.as_ref().map_or(0, |parameters| parameters.to_string().len());
+        tool.name.len() + tool.description.as_ref().map_or(0, String::len) + parameters
+    });
+    messages.chain(tools).sum::<usize>() as u64
+}
+
+/// Adds what two attempts took.
+pub(crate) fn sum(one: Usage, other: Usage) -> Usage {
+    Usage {
+        input_tokens: one.input_tokens + other.input_tokens,
+        cached_tokens: one.cached_tokens + other.cached_tokens,
+        cache_write_tokens: one.cache_write_tokens + other.cache_write_tokens,
+        audio_input_tokens: one.audio_input_tokens + other.audio_input_tokens,
+        output_tokens: one.output_tokens + other.output_tokens,
+        reasoning_tokens: one.reasoning_tokens + other.reasoning_tokens,
+        audio_output_tokens: one.audio_output_tokens + other.audio_output_tokens,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use models::{Message, Role};
+
+    use super::*;
+
+    #[test]
+    fn tokens_are_the_providers_where_it_counted_to_the_end() {
+        let prompt = Prompt { messages: vec![Message::text(Role::User, "12345678")], ..Prompt::default() };
+        let usage = |input_tokens, output_tokens| Usage { input_tokens, output_tokens, ..Usage::default() };
+        for (reported, is_whole, expected) in [
+            (Some(usage(11, 16)), true, Counted::Reported(usage(11, 16))),
+            (Some(usage(11, 1)), false, Counted::Estimated(usage(11, 3))),
+            (None, true, Counted::Estimated(usage(2, 3))),
+            (None, false, Counted::Estimated(usage(2, 3))),
+        ] {
+            let mut seen = Seen::default();
+            seen.note(&Delta::Text("twelve bytes".to_owned()));
+            if let Some(usage) = reported {
+                seen.note(&Delta::Usage(usage));
+            }
+            assert_eq!(seen.count(&prompt, is_whole), expected);
+        }
     }
 }

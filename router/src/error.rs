@@ -66,7 +66,7 @@ pub enum RouteError {
         /// All of them, oldest first; at least one.
         attempts: Vec<Attempt>,
     },
-    /// The target failed after content had been released: nothing is repeated.
+    /// A target failed after content had been released, and none could go on from there.
     Interrupted {
         /// What happened.
         error: ModelError,
@@ -82,7 +82,7 @@ impl RouteError {
             RouteError::UnknownModel { .. } | RouteError::NoRoute { .. } | RouteError::TooManyFacts { .. } => None,
             RouteError::Exhausted { attempts } => attempts.iter().rev().find_map(|attempt| match &attempt.outcome {
                 Outcome::Failed(error) => Some(error),
-                Outcome::Running | Outcome::Answered(_) | Outcome::Cancelled => None,
+                Outcome::Running | Outcome::Answered(_) | Outcome::Outrun | Outcome::Cancelled => None,
             }),
             RouteError::Interrupted { error, .. } => Some(error),
         }
@@ -154,7 +154,7 @@ impl RouteError {
                 .iter()
                 .filter_map(|attempt| match &attempt.outcome {
                     Outcome::Failed(error) => error.retry_after,
-                    Outcome::Running | Outcome::Answered(_) | Outcome::Cancelled => None,
+                    Outcome::Running | Outcome::Answered(_) | Outcome::Outrun | Outcome::Cancelled => None,
                 })
                 .min(),
         }
@@ -185,7 +185,7 @@ impl fmt::Display for RouteError {
                     f.write_str(if n == 0 { ": " } else { "; " })?;
                     match &attempt.outcome {
                         Outcome::Failed(error) => write!(f, "{}: {}", attempt.target, error.detail)?,
-                        Outcome::Running | Outcome::Answered(_) | Outcome::Cancelled => f.write_str(&attempt.target)?,
+                        Outcome::Running | Outcome::Answered(_) | Outcome::Outrun | Outcome::Cancelled => f.write_str(&attempt.target)?,
                     }
                 }
                 Ok(())

@@ -2,29 +2,37 @@
 //!
 //! A request is decided without I/O: its facts run through the rules of the router it names, the first rule that matches gives a route,
 //! the route's weights give a variant, the variant gives a chain of targets. Then the chain is raced: a target that fails before its first
-//! content is replaced by the next, one that fails after it ends the answer. The crate knows prompts, deltas and signals, never an HTTP
+//! content is replaced by the next, one that fails after it is continued by the next. The crate knows prompts, deltas and signals, never an HTTP
 //! client or an audio device.
 
 mod answer;
 mod attempt;
 pub mod duration;
 mod error;
+mod executor;
 mod facts;
 mod hash;
+pub mod health;
 mod object;
 mod provider;
 mod race;
+mod replicas;
 mod route;
 mod router;
 mod rule;
+pub mod shadow;
+mod survive;
 
 pub use self::router::{Config, ModelInfo, Request, Resolved, Router};
 pub use answer::{Answer, Decision};
-pub use attempt::{Attempt, AttemptLog, Outcome};
+pub use attempt::{Attempt, AttemptLog, Counted, Outcome};
 pub use error::{Fault, RouteError, RouterError};
+pub use executor::{Executor, Price};
 pub use facts::Facts;
+pub use health::Health;
 pub use object::{
     ConditionObject, MessageTemplate, RouteEntry, RouteObject, RouterObject, TextGenerationConfig, VariantObject, WeightedVariant,
 };
 pub use provider::Provider;
+pub use replicas::{Replica, ReplicaState, Replicas};
 pub use rule::RuleCount;

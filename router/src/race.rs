@@ -1,192 +1,528 @@
-//! The attempts at one answer: the only place that decides whether a failure is replaced, or ends the answer.
+//! The attempts at one answer: the only place that decides whether a failure is replaced, continued, or ends the answer.
 //!
-//! Targets are tried one after the other. Until a target's first content (words or a tool call) nothing of it is released, and a failure
-//! that another target may not share hands over to the next. After the first content nothing is tried again: repeating words is worse
-//! than stopping, so the answer ends with an error.
+//! Until a target's first content (words or a tool call) nothing of it is released, and a failure that another target may not share hands
+//! over to the next; where the first is slow a second may be asked beside it, and the first content wins. Reasoning is not content: it is
+//! held back with the rest, unless no other target is left that could take over. After the first content nothing is asked again from the
+//! start: the next target goes on from the words released (`survive.rs`), or the answer ends with an error.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
+use futures::StreamExt;
 use futures::stream::{self, BoxStream};
-use futures::{FutureExt, StreamExt};
-use models::{Delta, ErrorKind, Finish, ModelError, Prompt};
+use models::{Continuation, Delta, ErrorKind, Finish, ModelError, Prompt, Usage};
 use tokio::time::{Instant, timeout_at};
 
+use crate::attempt::{self, AttemptId, Seen};
+use crate::health::{Admission, Verdict};
 use crate::route::{Limits, Target};
-use crate::{AttemptLog, Outcome, RouteError, duration};
+use crate::survive::{self, Sent, Stitch};
+use crate::{Attempt, AttemptLog, Counted, Executor, Outcome, RouteError, duration};
 
 type Deltas = BoxStream<'static, Result<Delta, ModelError>>;
+type Item = Option<Result<Delta, ModelError>>;
 
-/// Tries `targets` in order.
-pub(crate) fn run(targets: Vec<Target>, limits: Limits, prompt: Prompt, log: AttemptLog) -> BoxStream<'static, Result<Delta, RouteError>> {
-    let race = Race { targets: targets.into(), limits, prompt, log, state: State::Between, ready: VecDeque::new() };
+/// Asks `targets` in order.
+pub(crate) fn run(
+    executor: Executor,
+    targets: Vec<Target>,
+    limits: Limits,
+    prompt: Prompt,
+    log: AttemptLog,
+) -> BoxStream<'static, Result<Delta, RouteError>> {
+    let race = Race {
+        sent: (limits.survive && targets.len() > 1).then(Sent::default),
+        chain: Chain::new(targets),
+        executor,
+        limits,
+        prompt,
+        log,
+        state: State::Opening(Vec::new()),
+        broken: None,
+        spent: None,
+        ready: VecDeque::new(),
+    };
     stream::unfold(race, |mut race| async move { race.next().await.map(|item| (item, race)) }).boxed()
 }
 
 struct Race {
-    /// Those not tried yet.
-    targets: VecDeque<Target>,
+    executor: Executor,
+    chain: Chain,
     limits: Limits,
     prompt: Prompt,
     log: AttemptLog,
     state: State,
+    /// What was released, where another target could go on from it.
+    sent: Option<Sent>,
+    /// Why an attempt broke off after content of it was released; the first such failure.
+    broken: Option<ModelError>,
+    /// Tokens of the attempts before, whose content was released.
+    spent: Option<Usage>,
     /// Released, not taken yet.
     ready: VecDeque<Delta>,
 }
 
+/// A target to be asked; `how` where it is not to go on in the way that it says it can.
+struct Next {
+    target: Target,
+    how: Option<Continuation>,
+}
+
+/// The targets not asked yet.
+struct Chain {
+    next: VecDeque<Next>,
+    /// Those whose breaker was open.
+    skipped: VecDeque<Next>,
+    /// Breakers are not heeded: all are open, or only they are left to go on with an answer.
+    is_desperate: bool,
+}
+
 enum State {
-    /// No attempt runs; the next target is to be tried.
-    Between,
-    /// Nothing released yet: the attempt may be replaced.
-    Opening(Attempting, Vec<Delta>),
-    /// Content released: the attempt can only go on or end.
-    Flowing(Attempting, Option<Finish>),
+    /// Nothing of these is released yet: they may be replaced. Empty: the next target is to be asked.
+    Opening(Vec<Contender>),
+    /// Content of it is released: it goes on, is continued by another, or ends.
+    Flowing(Contender),
     /// Nothing more comes.
     Over,
 }
 
-struct Attempting {
-    target: String,
+/// One attempt that runs.
+struct Contender {
+    target: Target,
+    id: AttemptId,
     deltas: Deltas,
     since: Instant,
+    /// When its first content came.
+    first: Option<Instant>,
+    seen: Seen,
+    finish: Option<Finish>,
+    /// What came before its first content.
+    held: Vec<Delta>,
+    /// Where it goes on with the answer of another.
+    going_on: Option<GoingOn>,
+}
+
+struct GoingOn {
+    how: Continuation,
+    /// What it was asked instead of the caller's prompt.
+    prompt: Prompt,
+    stitch: Stitch,
+}
+
+/// What comes of a contender's next item.
+enum Step {
+    /// Nothing yet, or nothing but what is released at once because no other target could replace it.
+    Wait(Vec<Delta>),
+    /// It has content: this is released.
+    Won(Vec<Delta>),
+    /// It answered to the end: this is released.
+    Ended(Vec<Delta>),
+    /// It failed.
+    Failed(ModelError),
 }
 
 impl Race {
     async fn next(&mut self) -> Option<Result<Delta, RouteError>> {
         loop {
             if let Some(delta) = self.ready.pop_front() {
+                if let Some(sent) = &mut self.sent {
+                    sent.note(&delta);
+                }
                 return Some(Ok(delta));
             }
-            // Taken out while it is awaited upon: an error path that returns early then leaves it dropped, which cancels the target.
-            match &mut self.state {
-                State::Between => match self.targets.pop_front() {
-                    Some(target) => self.begin(target),
-                    None => self.state = State::Over,
-                },
-                State::Opening(attempt, _) => {
-                    let item = attempt.next(attempt.since + self.limits.first_content, "no content").await;
-                    if let Some(error) = self.open(item) {
-                        return Some(Err(error));
+            // Contenders stay in the state while they are awaited upon: a caller that goes away drops them with it, which cancels them.
+            let failed = match &mut self.state {
+                State::Opening(contenders) if contenders.is_empty() => (!self.begin()).then(|| self.fail()),
+                State::Opening(contenders) => {
+                    let hedge = self.limits.hedge.filter(|_| contenders.len() == 1 && !self.chain.next.is_empty());
+                    match first_of(contenders, &self.limits, hedge).await {
+                        Some((n, item)) => self.open(n, item),
+                        None => {
+                            // The breakers of all others may be open: then the one that runs has all the time.
+                            if !self.begin() {
+                                self.limits.hedge = None;
+                            }
+                            None
+                        }
                     }
                 }
-                State::Flowing(attempt, _) => {
-                    let stall = Instant::now() + self.limits.stall;
-                    let deadline = stall.min(attempt.since + self.limits.total);
-                    let item = attempt.next(deadline, "no more content").await;
-                    if let Some(error) = self.flow(item) {
-                        return Some(Err(error));
-                    }
+                State::Flowing(contender) => {
+                    let deadline = contender.deadline(&self.limits);
+                    let item = match timeout_at(deadline, contender.deltas.next()).await {
+                        Ok(item) => item,
+                        Err(_) => Some(Err(contender.late(&self.limits))),
+                    };
+                    self.flow(item)
                 }
                 State::Over => return None,
+            };
+            if let Some(error) = failed {
+                return Some(Err(error));
             }
         }
     }
 
-    fn begin(&mut self, target: Target) {
-        self.log.begin(&target.id);
-        let prompt = Prompt { model: target.name, ..self.prompt.clone() };
-        let attempt = Attempting { target: target.id, deltas: target.model.complete(prompt), since: Instant::now() };
-        self.state = State::Opening(attempt, Vec::new());
+    /// Asks the next target; false where there is none.
+    fn begin(&mut self) -> bool {
+        let now = Instant::now();
+        self.chain.is_desperate |= self.broken.is_some();
+        let Some(Next { target, how }) = self.chain.pick(&self.executor, now, self.log.is_empty()) else { return false };
+        let mut attempt = Attempt::new(&target.id);
+        let going_on = self.broken.is_some().then(|| {
+            let sent = self.sent.as_ref().map_or("", Sent::text);
+            attempt.resumed_at = Some(sent.chars().count() as u64);
+            let how = how.unwrap_or_else(|| target.model.continuation(&target.name));
+            let (prompt, stitch) = survive::go_on(&self.prompt, sent, how);
+            GoingOn { how, prompt, stitch }
+        });
+        let prompt = going_on.as_ref().map_or(&self.prompt, |going_on| &going_on.prompt).clone();
+        let contender = Contender {
+            id: self.log.begin(attempt),
+            deltas: target.model.complete(Prompt { model: target.name.clone(), ..prompt }),
+            target,
+            since: now,
+            first: None,
+            seen: Seen::default(),
+            finish: None,
+            held: Vec::new(),
+            going_on,
+        };
+        if let State::Opening(contenders) = &mut self.state {
+            contenders.push(contender);
+        }
+        true
     }
 
-    fn open(&mut self, item: Option<Result<Delta, ModelError>>) -> Option<RouteError> {
-        let State::Opening(attempt, held) = &mut self.state else { return None };
-        match item {
-            Some(Ok(delta)) if is_content(&delta) => {
-                let first = attempt.since.elapsed();
-                self.log.update(|attempt| attempt.first_token = Some(first));
-                self.ready.extend(held.drain(..));
-                self.ready.push_back(delta);
-                if let State::Opening(attempt, _) = std::mem::replace(&mut self.state, State::Over) {
-                    self.state = State::Flowing(attempt, None);
-                }
+    /// No target is left.
+    fn fail(&mut self) -> RouteError {
+        self.state = State::Over;
+        let attempts = self.log.attempts();
+        match self.broken.take() {
+            Some(error) => RouteError::Interrupted { error, attempts },
+            None => RouteError::Exhausted { attempts },
+        }
+    }
+
+    fn open(&mut self, n: usize, item: Item) -> Option<RouteError> {
+        let State::Opening(contenders) = &mut self.state else { return None };
+        let is_last = contenders.len() == 1 && self.chain.is_empty();
+        match contenders[n].step(item, is_last) {
+            Step::Wait(deltas) => self.release(deltas),
+            Step::Won(deltas) => {
+                let winner = self.win(n)?;
+                let first = winner.first.map(|first| first - winner.since);
+                self.log.update(winner.id, |attempt| attempt.first_token = first);
+                self.state = State::Flowing(winner);
+                self.release(deltas);
             }
-            // With no target left to take over there is nothing to hold it back for.
-            Some(Ok(delta @ Delta::Reasoning(_))) if self.targets.is_empty() => self.ready.push_back(delta),
-            Some(Ok(delta)) => held.push(delta),
-            None => {
-                let finish = held.iter().find_map(finish);
-                if finish.is_none() {
-                    let error = ModelError::new(ErrorKind::Closed, &attempt.target, "the answer ended before it began");
-                    return self.replace(error);
-                }
-                // An empty answer is an answer.
-                self.ready.extend(held.drain(..));
-                self.end(Outcome::Answered(finish));
+            Step::Ended(deltas) => {
+                let winner = self.win(n)?;
+                self.release(deltas);
+                self.end(winner);
             }
-            Some(Err(error)) => return self.replace(error),
+            Step::Failed(error) => {
+                let failed = contenders.swap_remove(n);
+                self.chain.heed(&error, &failed, self.broken.is_some());
+                self.conclude(failed, Outcome::Failed(error));
+            }
         }
         None
     }
 
-    /// A failure before the first content: the next target, or the end.
-    fn replace(&mut self, error: ModelError) -> Option<RouteError> {
-        let another = error.retryable() && !self.targets.is_empty();
-        self.end(Outcome::Failed(error));
-        if another {
-            self.state = State::Between;
-            return None;
+    /// Takes the winner out; the others are dropped, which cancels them.
+    fn win(&mut self, n: usize) -> Option<Contender> {
+        let State::Opening(mut contenders) = std::mem::replace(&mut self.state, State::Over) else { return None };
+        let winner = contenders.swap_remove(n);
+        for outrun in contenders {
+            self.conclude(outrun, Outcome::Outrun);
         }
-        Some(RouteError::Exhausted { attempts: self.log.attempts() })
+        Some(winner)
     }
 
-    fn flow(&mut self, item: Option<Result<Delta, ModelError>>) -> Option<RouteError> {
-        let State::Flowing(_, finished) = &mut self.state else { return None };
+    fn flow(&mut self, item: Item) -> Option<RouteError> {
+        let State::Flowing(contender) = &mut self.state else { return None };
         match item {
             Some(Ok(delta)) => {
-                *finished = finish(&delta).or(*finished);
-                self.ready.push_back(delta);
+                contender.note(&delta);
+                // A second train of thought in the middle of an answer is none of the caller's.
+                let is_thought = matches!(delta, Delta::Reasoning(_) | Delta::Signature(_) | Delta::Redacted(_));
+                if contender.going_on.is_none() || !is_thought {
+                    self.release([delta]);
+                }
+                return None;
             }
-            None => {
-                let finished = *finished;
-                self.end(Outcome::Answered(finished));
-            }
-            // Complete but for its usage: the words are all there.
-            Some(Err(_)) if finished.is_some() => {
-                let finished = *finished;
-                self.end(Outcome::Answered(finished));
-            }
-            Some(Err(error)) => {
-                self.end(Outcome::Failed(error.clone()));
-                return Some(RouteError::Interrupted { error, attempts: self.log.attempts() });
-            }
+            Some(Err(error)) if contender.finish.is_none() => return self.break_off(error),
+            // Complete but for its usage, at most: the words are all there.
+            Some(Err(_)) | None => {}
+        }
+        if let State::Flowing(contender) = std::mem::replace(&mut self.state, State::Over) {
+            self.end(contender);
         }
         None
     }
 
-    /// Ends the running attempt and drops its stream.
-    fn end(&mut self, outcome: Outcome) {
-        if let State::Opening(attempt, _) | State::Flowing(attempt, _) = std::mem::replace(&mut self.state, State::Over) {
-            let total = attempt.since.elapsed();
-            self.log.update(|attempt| {
-                attempt.outcome = outcome;
-                attempt.total = total;
-            });
+    /// A failure after content was released: another target goes on, or the answer ends.
+    fn break_off(&mut self, error: ModelError) -> Option<RouteError> {
+        let State::Flowing(contender) = std::mem::replace(&mut self.state, State::Over) else { return None };
+        let another = error.retryable() && self.sent.as_ref().is_some_and(Sent::can_go_on) && self.chain.has_any();
+        self.chain.heed(&error, &contender, true);
+        let counted = self.conclude(contender, Outcome::Failed(error.clone()));
+        self.spent = add(self.spent, counted);
+        self.broken.get_or_insert(error);
+        if another {
+            self.state = State::Opening(Vec::new());
+            return None;
         }
+        Some(self.fail())
+    }
+
+    /// The answer is whole.
+    fn end(&mut self, contender: Contender) {
+        let finish = contender.finish;
+        let counted = self.conclude(contender, Outcome::Answered(finish));
+        if let Some(Counted::Estimated(_)) = counted {
+            self.ready.extend(add(self.spent, counted).map(Delta::Usage));
+        }
+    }
+
+    fn release(&mut self, deltas: impl IntoIterator<Item = Delta>) {
+        let spent = self.spent;
+        self.ready.extend(deltas.into_iter().map(|delta| match (delta, spent) {
+            (Delta::Usage(usage), Some(spent)) => Delta::Usage(attempt::sum(spent, usage)),
+            (delta, _) => delta,
+        }));
+    }
+
+    /// Writes down what became of an attempt, and drops its stream.
+    fn conclude(&mut self, contender: Contender, outcome: Outcome) -> Option<Counted> {
+        let Contender { target, id, since, first, seen, going_on, deltas, .. } = contender;
+        drop(deltas);
+        let now = Instant::now();
+        let prompt = going_on.as_ref().map_or(&self.prompt, |going_on| &going_on.prompt);
+        let counted = match &outcome {
+            Outcome::Answered(_) => Some(seen.count(prompt, true)),
+            // It never read the prompt, or never said so: nobody is charged for that.
+            Outcome::Failed(error) if !seen.has_begun() && error.kind != ErrorKind::Timeout => None,
+            Outcome::Failed(_) | Outcome::Outrun | Outcome::Cancelled | Outcome::Running => Some(seen.count(prompt, false)),
+        };
+        let first_content = first.map(|first| first - since);
+        let verdict = match &outcome {
+            Outcome::Failed(error) => Verdict::of(error),
+            Outcome::Outrun => Verdict::Unknown { waited: first.is_none().then(|| now - since) },
+            Outcome::Cancelled | Outcome::Running if first.is_none() => Verdict::Unknown { waited: None },
+            Outcome::Answered(_) | Outcome::Cancelled | Outcome::Running => {
+                let seconds = first.map_or(0.0, |first| (now - first).as_secs_f64());
+                let written = counted.map_or(0, |counted| counted.usage().output_tokens);
+                Verdict::Well { first_content, tokens_per_second: (seconds > 0.0 && written > 1).then(|| written as f64 / seconds) }
+            }
+        };
+        self.executor.health.report(&target.id, &verdict, now.into_std());
+        let cost = counted.and_then(|counted| self.executor.price.as_ref()?(&target.id, &counted.usage()));
+        self.log.update(id, |attempt| {
+            if let Outcome::Failed(error) = &outcome {
+                attempt.status = error.status;
+            }
+            attempt.outcome = outcome;
+            attempt.first_token = first_content;
+            attempt.total = now - since;
+            attempt.usage = counted;
+            attempt.cost = cost;
+        });
+        counted
     }
 }
 
 impl Drop for Race {
     fn drop(&mut self) {
-        self.end(Outcome::Cancelled);
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Opening(contenders) => {
+                for contender in contenders {
+                    self.conclude(contender, Outcome::Cancelled);
+                }
+            }
+            State::Flowing(contender) => {
+                self.conclude(contender, Outcome::Cancelled);
+            }
+            State::Over => {}
+        }
     }
 }
 
-impl Attempting {
-    async fn next(&mut self, deadline: Instant, what: &str) -> Option<Result<Delta, ModelError>> {
-        // What is there already is taken even if the caller came late: the deadline is the target's, not the caller's.
-        if let Some(item) = self.deltas.next().now_or_never() {
-            return item;
+impl Chain {
+    fn new(targets: Vec<Target>) -> Chain {
+        let next = targets.into_iter().map(|target| Next { target, how: None }).collect();
+        Chain { next, skipped: VecDeque::new(), is_desperate: false }
+    }
+
+    /// The next target that is well. Where none is and none was asked yet, they are asked all the same.
+    fn pick(&mut self, executor: &Executor, now: Instant, is_first: bool) -> Option<Next> {
+        while let Some(next) = self.next.pop_front() {
+            if executor.health.admit(&next.target.id, now.into_std()) != Admission::Refused || self.is_desperate {
+                return Some(next);
+            }
+            self.skipped.push_back(next);
         }
-        let begun = Instant::now();
-        match timeout_at(deadline, self.deltas.next()).await {
-            Ok(item) => item,
-            Err(_) => {
-                let waited = deadline.saturating_duration_since(begun.min(self.since)).max(Duration::from_millis(1));
-                let detail = format!("{what} within {}", duration::format(waited));
-                Some(Err(ModelError::new(ErrorKind::Timeout, &self.target, detail)))
+        self.is_desperate |= is_first;
+        if !self.is_desperate {
+            return None;
+        }
+        self.next = std::mem::take(&mut self.skipped);
+        self.next.pop_front()
+    }
+
+    /// Leaves out, or adds, what a failure says of targets not asked yet.
+    fn heed(&mut self, error: &ModelError, failed: &Contender, is_released: bool) {
+        match (error.kind, &failed.going_on) {
+            // The key is the provider's, not the model's.
+            (ErrorKind::Unauthorized, _) => {
+                let provider = |target: &Target| target.id.split_once('/').map(|(provider, _)| provider.to_owned());
+                let theirs = provider(&failed.target);
+                self.next.retain(|next| provider(&next.target) != theirs);
+                self.skipped.retain(|next| provider(&next.target) != theirs);
+            }
+            // It may be the trailing message that it does not take: it is asked again, in words.
+            (ErrorKind::BadRequest, Some(going_on)) if going_on.how != Continuation::Asked => {
+                self.next.push_front(Next { target: failed.target.clone(), how: Some(Continuation::Asked) });
+            }
+            // Nobody else would do it either. An answer that was begun is another matter: what one refuses to go on with is often our prompt.
+            _ if !error.retryable() && !is_released => {
+                self.next.clear();
+                self.skipped.clear();
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether no target is left to replace one that runs.
+    fn is_empty(&self) -> bool {
+        self.next.is_empty() && (self.skipped.is_empty() || !self.is_desperate)
+    }
+
+    /// Whether any target is left to go on with an answer.
+    fn has_any(&self) -> bool {
+        !self.next.is_empty() || !self.skipped.is_empty()
+    }
+}
+
+impl Contender {
+    fn note(&mut self, delta: &Delta) {
+        self.seen.note(delta);
+        if let Delta::Finish(finish) = delta {
+            self.finish = Some(*finish);
+        }
+    }
+
+    fn step(&mut self, item: Item, is_last: bool) -> Step {
+        if let Some(Ok(delta)) = &item {
+            self.note(delta);
+            if is_content(delta) {
+                self.first.get_or_insert_with(Instant::now);
             }
         }
+        if self.going_on.is_some() {
+            return self.join(item);
+        }
+        match item {
+            Some(Ok(delta)) => {
+                let is_first = is_content(&delta);
+                self.held.push(delta);
+                if is_first {
+                    return Step::Won(std::mem::take(&mut self.held));
+                }
+                // With no target left to take over there is nothing to hold it back for.
+                Step::Wait(if is_last { std::mem::take(&mut self.held) } else { Vec::new() })
+            }
+            // An empty answer is an answer.
+            None | Some(Err(_)) if self.finish.is_some() => Step::Ended(std::mem::take(&mut self.held)),
+            None => Step::Failed(ModelError::new(ErrorKind::Closed, &self.target.id, "the answer ended before it began")),
+            Some(Err(error)) => Step::Failed(error),
+        }
+    }
+
+    /// The same where it goes on with words already released.
+    fn join(&mut self, item: Item) -> Step {
+        let Some(going_on) = &mut self.going_on else { return Step::Wait(Vec::new()) };
+        let joined = match &item {
+            Some(Ok(Delta::Text(text))) => going_on.stitch.push(text),
+            Some(Ok(Delta::ToolCall { .. } | Delta::Finish(_))) | None => going_on.stitch.end().map(Some),
+            Some(Ok(Delta::Usage(_))) => {
+                self.held.extend(item.and_then(Result::ok));
+                return Step::Wait(Vec::new());
+            }
+            // Its thoughts, and what it says of words that may not be released.
+            Some(Ok(Delta::Reasoning(_) | Delta::Signature(_) | Delta::Redacted(_) | Delta::Extra(_))) => return Step::Wait(Vec::new()),
+            Some(Err(error)) => return Step::Failed(error.clone()),
+        };
+        let text = match joined {
+            Ok(None) => return Step::Wait(Vec::new()),
+            Ok(Some(text)) => text,
+            Err(unjoined) => return Step::Failed(ModelError::new(ErrorKind::Refused, &self.target.id, unjoined.detail())),
+        };
+        let mut released = std::mem::take(&mut self.held);
+        if !text.is_empty() {
+            released.push(Delta::Text(text));
+        }
+        match item {
+            None if self.first.is_none() => {
+                Step::Failed(ModelError::new(ErrorKind::Closed, &self.target.id, "the answer ended before it began"))
+            }
+            None => Step::Ended(released),
+            Some(Ok(Delta::Text(_))) | Some(Err(_)) => Step::Won(released),
+            Some(Ok(delta)) => {
+                released.push(delta);
+                Step::Won(released)
+            }
+        }
+    }
+
+    /// When it is too late, if nothing comes until then.
+    fn deadline(&self, limits: &Limits) -> Instant {
+        let next = match self.first {
+            None => self.since + limits.first_content,
+            Some(_) => Instant::now() + limits.stall,
+        };
+        next.min(self.since + limits.total)
+    }
+
+    /// The error of one that is too late.
+    fn late(&self, limits: &Limits) -> ModelError {
+        let (what, waited) = match self.first {
+            _ if self.since.elapsed() >= limits.total => ("not done", limits.total),
+            None => ("no content", limits.first_content),
+            Some(_) => ("no more content", limits.stall),
+        };
+        ModelError::new(ErrorKind::Timeout, &self.target.id, format!("{what} within {}", duration::format(waited)))
+    }
+}
+
+/// What the first contender that has something has; `None` where it is time to ask another beside it. What is there already is taken even
+/// if the caller came late: a deadline is the target's, not the caller's.
+async fn first_of(contenders: &mut [Contender], limits: &Limits, hedge: Option<Duration>) -> Option<(usize, Item)> {
+    let (slowest, deadline) =
+        contenders.iter().enumerate().map(|(n, contender)| (n, contender.deadline(limits))).min_by_key(|(_, deadline)| *deadline)?;
+    let hedge = hedge.and_then(|hedge| contenders.first().filter(|only| only.first.is_none()).map(|only| only.since + hedge));
+    let polled = poll_fn(|context| {
+        for (n, contender) in contenders.iter_mut().enumerate() {
+            if let Poll::Ready(item) = contender.deltas.poll_next_unpin(context) {
+                return Poll::Ready((n, item));
+            }
+        }
+        Poll::Pending
+    });
+    let wake = hedge.map_or(deadline, |hedge| hedge.min(deadline));
+    match timeout_at(wake, polled).await {
+        Ok(got) => Some(got),
+        Err(_) if wake < deadline => None,
+        Err(_) => Some((slowest, Some(Err(contenders[slowest].late(limits))))),
+    }
+}
+
+fn add(spent: Option<Usage>, counted: Option<Counted>) -> Option<Usage> {
+    match (spent, counted.map(|counted| counted.usage())) {
+        (Some(spent), Some(more)) => Some(attempt::sum(spent, more)),
+        (spent, more) => spent.or(more),
     }
 }
 
@@ -198,9 +534,5 @@ fn is_content(delta: &Delta) -> bool {
     }
 }
 
-fn finish(delta: &Delta) -> Option<Finish> {
-    match delta {
-        Delta::Finish(finish) => Some(*finish),
-        _ => None,
-    }
-}
+#[cfg(test)]
+mod tests;

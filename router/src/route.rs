@@ -26,11 +26,15 @@ pub(crate) struct Limits {
     pub(crate) first_content: Duration,
     pub(crate) stall: Duration,
     pub(crate) total: Duration,
+    /// How long the first target may be silent before the second is asked as well; `None`: it is not.
+    pub(crate) hedge: Option<Duration>,
+    /// Whether the next target goes on with an answer that broke off.
+    pub(crate) survive: bool,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { first_content: FIRST_CONTENT, stall: STALL, total: TOTAL }
+        Limits { first_content: FIRST_CONTENT, stall: STALL, total: TOTAL, hedge: None, survive: true }
     }
 }
 
@@ -139,7 +143,7 @@ impl Variant {
         let limits = Limits {
             first_content: object.ttft_timeout.unwrap_or(default.first_content),
             stall: object.stall_timeout.unwrap_or(default.stall),
-            total: default.total,
+            ..default
         };
         if limits.first_content.is_zero() || limits.stall.is_zero() {
             return Err(RouterError::new(at, "ttft_timeout and stall_timeout must be longer than nothing, for instance \"2s\""));

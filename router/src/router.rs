@@ -5,11 +5,12 @@ use std::sync::Arc;
 use models::{Prompt, SignalSet};
 
 use crate::answer::{Answer, Decision};
+use crate::executor::Executor;
 use crate::facts;
 use crate::object::RouterObject;
 use crate::route::{Limits, Route, Target};
 use crate::rule::{Library, Rule, RuleCount};
-use crate::{AttemptLog, Facts, Provider, RouteError, RouterError, race};
+use crate::{Facts, Provider, RouteError, RouterError};
 
 /// The provider name that stands for the routers of this server.
 const OWN: &str = "timbre";
@@ -63,6 +64,7 @@ struct Inner {
     routers: Vec<Routing>,
     default: Resolved,
     library: Library,
+    executor: Executor,
 }
 
 /// A router object, checked.
@@ -76,6 +78,11 @@ struct Routing {
 impl Router {
     /// Checks the configuration and compiles its rules.
     pub fn new(config: Config) -> Result<Router, RouterError> {
+        Router::with(config, Executor::default())
+    }
+
+    /// The same with what an earlier router learnt of the targets, or with prices.
+    pub fn with(config: Config, executor: Executor) -> Result<Router, RouterError> {
         for (n, provider) in config.providers.iter().enumerate() {
             let at = format!("provider[{n}].name");
             if provider.name.is_empty() || provider.name.contains('/') || provider.name == OWN || provider.name == AUTO {
@@ -98,7 +105,7 @@ impl Router {
             }
             routers.push(Routing::check(object, &config.providers, &library)?);
         }
-        let inner = Inner { providers: config.providers, routers, default: Resolved::Target(String::new()), library };
+        let inner = Inner { providers: config.providers, routers, default: Resolved::Target(String::new()), library, executor };
         let default = inner.named(&config.default_model).ok_or_else(|| {
             let known: Vec<String> = inner.models().into_iter().map(|model| model.id).collect();
             let detail = format!("{:?} names no model; known are {}", config.default_model, known.join(", "));
@@ -153,9 +160,9 @@ impl Router {
                     reason: format!("the request names {id}"),
                     targets: vec![id],
                 };
-                Ok(answer(decision, vec![target], Limits::default(), prompt))
+                Ok(self.0.executor.answer(decision, vec![target], Limits::default(), prompt))
             }
-            Resolved::Router(name) => self.0.router(&name).ok_or_else(unknown)?.answer(&self.0.library, prompt, &facts),
+            Resolved::Router(name) => self.0.router(&name).ok_or_else(unknown)?.answer(&self.0, prompt, &facts),
         }
     }
 }
@@ -215,9 +222,9 @@ impl Routing {
         self.routes.iter().filter_map(|(rule, _)| rule.as_ref()).fold(SignalSet::NONE, |all, rule| all.union(rule.wanted()))
     }
 
-    fn answer(&self, library: &Library, prompt: Prompt, facts: &Facts) -> Result<Answer, RouteError> {
+    fn answer(&self, shared: &Inner, prompt: Prompt, facts: &Facts) -> Result<Answer, RouteError> {
         let variables = facts::variables(facts, &prompt).map_err(|detail| RouteError::TooManyFacts { detail })?;
-        let holds = |rule: &Option<Rule>| rule.as_ref().is_none_or(|rule| rule.holds(library, &variables));
+        let holds = |rule: &Option<Rule>| rule.as_ref().is_none_or(|rule| rule.holds(&shared.library, &variables));
         let (route, reason) = match (self.routes.iter().find(|(rule, _)| holds(rule)), &self.default) {
             (Some((Some(rule), route)), _) => (route, rule.source().to_owned()),
             (Some((None, route)), _) => (route, "the route has no condition".to_owned()),
@@ -234,13 +241,8 @@ impl Routing {
             reason,
             targets: variant.targets.iter().map(|target| target.id.clone()).collect(),
         };
-        Ok(answer(decision, variant.targets.clone(), variant.limits, variant.prompt(prompt)))
+        Ok(shared.executor.answer(decision, variant.targets.clone(), variant.limits, variant.prompt(prompt)))
     }
-}
-
-fn answer(decision: Decision, targets: Vec<Target>, limits: Limits, prompt: Prompt) -> Answer {
-    let log = AttemptLog::default();
-    Answer { decision, deltas: race::run(targets, limits, prompt, log.clone()), log }
 }
 
 #[cfg(test)]

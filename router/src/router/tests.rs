@@ -208,13 +208,14 @@ async fn race(model: &str, others: &[&str]) -> (String, Vec<&'static str>, Optio
         Outcome::Answered(_) => "answered",
         Outcome::Failed(error) if error.kind == ErrorKind::Timeout => "timeout",
         Outcome::Failed(_) => "failed",
+        Outcome::Outrun => "outrun",
         Outcome::Cancelled => "cancelled",
     });
     (said, outcomes.collect(), code)
 }
 
 #[tokio::test(start_paused = true)]
-async fn failures_before_the_first_content_are_replaced_and_later_ones_are_not() {
+async fn failures_before_the_first_content_are_replaced_and_later_ones_continued() {
     for (model, others, said, outcomes, code) in [
         ("p/a-b-stop", &["p/c"][..], "ab", &["answered"][..], None),
         ("p/busy", &["p/c-stop"], "c", &["failed", "answered"], None),
@@ -222,8 +223,9 @@ async fn failures_before_the_first_content_are_replaced_and_later_ones_are_not()
         ("p/wait-a", &["p/c-stop"], "c", &["timeout", "answered"], None),
         ("p/busy", &["p/wait", "p/busy"], "", &["failed", "timeout", "failed"], Some("rate_limit_exceeded")),
         ("p/bad", &["p/c-stop"], "", &["failed"], Some("invalid_request")),
-        ("p/a-cut", &["p/c-stop"], "a", &["failed"], Some("upstream_interrupted")),
-        ("p/a-wait-b", &["p/c-stop"], "a", &["timeout"], Some("upstream_interrupted")),
+        ("p/a-cut", &["p/c-stop"], "ac", &["failed", "answered"], None),
+        ("p/a-wait-b", &["p/c-stop"], "ac", &["timeout", "answered"], None),
+        ("p/a-cut", &[], "a", &["failed"], Some("upstream_interrupted")),
         ("p/a-stop-cut", &["p/c-stop"], "a", &["answered"], None),
         ("p/stop", &["p/c-stop"], "", &["answered"], None),
     ] {

@@ -4,7 +4,7 @@
 //! with `expires_at`. Beside OpenAI's fields stand `metadata.attempts` and `timbre`, which strict clients ignore.
 
 use models::{Completion, Delta, Finish, Signals, Usage};
-use router::{Attempt, Decision, Outcome};
+use router::{Attempt, Counted, Decision, Outcome};
 use serde_json::{Map, Value, json};
 
 use super::signals;
@@ -215,6 +215,7 @@ pub(crate) fn attempt_json(attempt: &Attempt) -> Value {
         Outcome::Running => ("running", None),
         Outcome::Answered(_) => ("success", None),
         Outcome::Failed(error) => ("failed", Some(error.detail.as_str())),
+        Outcome::Outrun => ("outrun", None),
         Outcome::Cancelled => ("cancelled", None),
     };
     let mut json = json!({ "provider": provider, "model": model, "status": status, "latencyMs": attempt.total.as_millis() as u64 });
@@ -223,6 +224,22 @@ pub(crate) fn attempt_json(attempt: &Attempt) -> Value {
     }
     if let Some(first_token) = attempt.first_token {
         json["firstTokenMs"] = json!(first_token.as_millis() as u64);
+    }
+    if let Some(status) = attempt.status {
+        json["httpStatus"] = json!(status);
+    }
+    if let Some(counted) = &attempt.usage {
+        json["usage"] = usage_json(counted.usage());
+        if matches!(counted, Counted::Estimated(_)) {
+            json["estimated"] = json!(true);
+        }
+    }
+    if let Some(nano_usd) = attempt.cost {
+        // In dollars, as prices are written: nine decimals are exact.
+        json["costUsd"] = json!(nano_usd as f64 / 1e9);
+    }
+    if let Some(characters) = attempt.resumed_at {
+        json["resumedAt"] = json!(characters);
     }
     json
 }
@@ -303,16 +320,16 @@ mod tests {
 
     #[test]
     fn attempts_tell_the_provider_apart_from_the_model() {
-        let failed = models::ModelError::new(models::ErrorKind::Timeout, "up/a/b", "no token within 2s");
-        let attempt = Attempt {
-            target: "up/a/b".to_owned(),
-            outcome: Outcome::Failed(failed),
-            first_token: None,
-            total: Duration::from_millis(2_001),
-        };
+        let error = models::ModelError::new(models::ErrorKind::Timeout, "up/a/b", "no token within 2s");
+        let failed = Attempt { outcome: Outcome::Failed(error), total: Duration::from_millis(2_001), ..Attempt::new("up/a/b") };
+        let counted = Counted::Estimated(Usage { input_tokens: 3, output_tokens: 2, ..Usage::default() });
+        let cut = Attempt { usage: Some(counted), cost: Some(1_500), resumed_at: Some(7), status: Some(429), ..failed.clone() };
         assert_eq!(
-            Value::Object(attempt_fields(&[attempt])).to_string(),
+            Value::Object(attempt_fields(&[failed])).to_string(),
             r#"{"metadata":{"attempts":[{"provider":"up","model":"a/b","status":"failed","latencyMs":2001,"error":"no token within 2s"}]}}"#
         );
+        let json = attempt_json(&cut);
+        assert_eq!((&json["usage"]["total_tokens"], &json["estimated"], &json["httpStatus"]), (&json!(5), &json!(true), &json!(429)));
+        assert_eq!((&json["costUsd"], &json["resumedAt"]), (&json!(0.0000015), &json!(7)));
     }
 }

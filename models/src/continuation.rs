@@ -1,0 +1,15 @@
+//! How a model goes on with an answer that another one began.
+
+/// What a model's provider offers for going on with a text, where the words before it came from elsewhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Continuation {
+    /// It goes on with a trailing assistant message (Anthropic's models up to Claude 4.5, Ollama, llama.cpp, OpenRouter).
+    Trailing,
+    /// It goes on with a trailing assistant message that says `"prefix": true` (Mistral; DeepSeek's beta address).
+    Prefix,
+    /// It does where `add_generation_prompt` is false and `continue_final_message` true (vLLM, SGLang).
+    Final,
+    /// It only starts new messages: it is asked in words to go on. Any model can be asked this.
+    #[default]
+    Asked,
+}
