@@ -7,6 +7,8 @@
 
 mod answer;
 mod attempt;
+pub mod catalogue;
+pub mod cost;
 pub mod duration;
 mod error;
 mod facts;
@@ -21,6 +23,8 @@ mod rule;
 pub use self::router::{Config, ModelInfo, Request, Resolved, Router};
 pub use answer::{Answer, Decision};
 pub use attempt::{Attempt, AttemptLog, Outcome};
+pub use catalogue::Catalogue;
+pub use cost::Cost;
 pub use error::{Fault, RouteError, RouterError};
 pub use facts::Facts;
 pub use object::{
