@@ -13,6 +13,8 @@ pub mod duration;
 mod error;
 mod facts;
 mod hash;
+pub mod ledger;
+pub mod limit;
 mod object;
 mod provider;
 mod race;
@@ -27,6 +29,7 @@ pub use catalogue::Catalogue;
 pub use cost::Cost;
 pub use error::{Fault, RouteError, RouterError};
 pub use facts::Facts;
+pub use ledger::Ledger;
 pub use object::{
     ConditionObject, MessageTemplate, RouteEntry, RouteObject, RouterObject, TextGenerationConfig, VariantObject, WeightedVariant,
 };
