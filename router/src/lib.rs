@@ -7,12 +7,16 @@
 
 mod answer;
 mod attempt;
+pub mod catalogue;
+pub mod cost;
 pub mod duration;
 mod error;
 mod executor;
 mod facts;
 mod hash;
 pub mod health;
+pub mod ledger;
+pub mod limit;
 mod object;
 mod provider;
 mod race;
@@ -26,10 +30,14 @@ mod survive;
 pub use self::router::{Config, ModelInfo, Request, Resolved, Router};
 pub use answer::{Answer, Decision};
 pub use attempt::{Attempt, AttemptLog, Counted, Outcome};
+pub use attempt::{Attempt, AttemptLog, Outcome};
+pub use catalogue::Catalogue;
+pub use cost::Cost;
 pub use error::{Fault, RouteError, RouterError};
 pub use executor::{Executor, Price};
 pub use facts::Facts;
 pub use health::Health;
+pub use ledger::Ledger;
 pub use object::{
     ConditionObject, MessageTemplate, RouteEntry, RouteObject, RouterObject, TextGenerationConfig, VariantObject, WeightedVariant,
 };
