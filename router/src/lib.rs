@@ -7,6 +7,7 @@
 
 mod answer;
 mod attempt;
+mod cache;
 pub mod duration;
 mod error;
 mod facts;
@@ -21,6 +22,10 @@ mod rule;
 pub use self::router::{Config, ModelInfo, Request, Resolved, Router};
 pub use answer::{Answer, Decision};
 pub use attempt::{Attempt, AttemptLog, Outcome};
+pub use cache::{
+    Cache, CacheControl, CacheKey, CacheMode, CacheObject, CacheReport, CacheSettings, CacheStatus, CacheUsage, Implicit, Lookup, Scope,
+    Served,
+};
 pub use error::{Fault, RouteError, RouterError};
 pub use facts::Facts;
 pub use object::{
