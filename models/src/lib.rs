@@ -8,6 +8,8 @@ mod completion;
 mod convert;
 #[cfg(feature = "gtcrn")]
 pub mod denoise;
+#[cfg(feature = "minilm")]
+pub mod embed;
 mod embedding;
 mod error;
 #[cfg(feature = "fetch")]

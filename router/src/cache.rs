@@ -47,6 +47,8 @@ pub struct CacheSettings {
     pub bytes: usize,
     /// Largest single answer, bytes.
     pub answer_bytes: usize,
+    /// Least similarity of two questions that share an answer (0.5 to 1), where nobody says otherwise.
+    pub threshold: f32,
     /// Request fields that change nothing about the answer here, besides those that only say how it is delivered.
     pub ignored: Vec<String>,
 }
@@ -59,6 +61,7 @@ impl Default for CacheSettings {
             entries: 10_000,
             bytes: 64 * 1_024 * 1_024,
             answer_bytes: 1_024 * 1_024,
+            threshold: 0.75,
             ignored: Vec::new(),
         }
     }
@@ -185,7 +188,7 @@ impl Cache {
     pub fn serve(&self, lookup: Lookup<'_>, ask: impl FnOnce() -> Deltas + Send + 'static) -> Served {
         let report = CacheReport::default();
         let settings = &self.0.settings;
-        let defaults = Defaults { implicit: settings.implicit, ttl: settings.ttl, threshold: 1.0 };
+        let defaults = Defaults { implicit: settings.implicit, ttl: settings.ttl, threshold: settings.threshold };
         let Some(plan) = Plan::of(lookup.control, lookup.route, defaults, lookup.prompt) else {
             return Served { deltas: ask(), report };
         };

@@ -15,6 +15,7 @@ mod hash;
 mod object;
 mod provider;
 mod race;
+mod record;
 mod route;
 mod router;
 mod rule;
@@ -32,4 +33,5 @@ pub use object::{
     ConditionObject, MessageTemplate, RouteEntry, RouteObject, RouterObject, TextGenerationConfig, VariantObject, WeightedVariant,
 };
 pub use provider::Provider;
+pub use record::{AttemptRecord, Record, Texts, counts};
 pub use rule::RuleCount;
