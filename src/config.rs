@@ -4,7 +4,9 @@
 //! `TIMBRE_SERVER__LISTEN` go over it, and [`Written::check`] makes the [`Config`] that the server is built from. Defaults live in
 //! [`written`] and nowhere else.
 
+mod cache;
 mod checked;
+mod record;
 mod variables;
 mod written;
 
@@ -14,6 +16,7 @@ use std::path::Path;
 pub use checked::{
     Auth, Config, Detection, Dialect, EmbeddedModel, Limits, Models, ProviderConfig, SynthesizerChoice, TranscriberChoice, Turn, Voice,
 };
+pub use record::RecordConfig;
 pub use written::Written;
 
 /// The file that is read where none is named, if it is there.

@@ -9,6 +9,8 @@ mod continuation;
 mod convert;
 #[cfg(feature = "gtcrn")]
 pub mod denoise;
+#[cfg(feature = "minilm")]
+pub mod embed;
 mod embedding;
 mod error;
 #[cfg(feature = "fetch")]

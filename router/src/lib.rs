@@ -9,6 +9,7 @@ mod answer;
 mod attempt;
 pub mod catalogue;
 pub mod cost;
+mod cache;
 pub mod duration;
 mod error;
 mod executor;
@@ -21,6 +22,7 @@ mod object;
 mod provider;
 mod race;
 mod replicas;
+mod record;
 mod route;
 mod router;
 mod rule;
@@ -33,6 +35,10 @@ pub use attempt::{Attempt, AttemptLog, Counted, Outcome};
 pub use attempt::{Attempt, AttemptLog, Outcome};
 pub use catalogue::Catalogue;
 pub use cost::Cost;
+pub use cache::{
+    Cache, CacheControl, CacheKey, CacheMode, CacheObject, CacheReport, CacheSettings, CacheStatus, CacheUsage, Implicit, Lookup, Scope,
+    Served,
+};
 pub use error::{Fault, RouteError, RouterError};
 pub use executor::{Executor, Price};
 pub use facts::Facts;
@@ -43,4 +49,5 @@ pub use object::{
 };
 pub use provider::Provider;
 pub use replicas::{Replica, ReplicaState, Replicas};
+pub use record::{AttemptRecord, Record, Texts, counts};
 pub use rule::RuleCount;

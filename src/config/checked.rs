@@ -12,6 +12,7 @@ use models::remote::{Endpoint, Secret};
 use models::{Delta, ErrorKind, Language, LanguageModel, ModelError, Prompt};
 use router::{Provider, Router, RouterObject};
 
+use super::record::RecordConfig;
 use super::written::{self, Written};
 use super::{ConfigError, Environment};
 
@@ -39,6 +40,10 @@ pub struct Config {
     pub turn: Turn,
     /// Where weights lie.
     pub models: Models,
+    /// Which answers are given again.
+    pub cache: router::CacheSettings,
+    /// Where records of requests go; `None`: nowhere.
+    pub record: Option<RecordConfig>,
     /// Who answers prompts; `embedded` is always one of them.
     pub providers: Vec<ProviderConfig>,
     /// Routers; their rules compile.
@@ -206,6 +211,8 @@ impl Written {
             voice: voice(&self.voice, &providers)?,
             turn: turn(&self.turn)?,
             models: Models { folder: self.models.folder.clone().unwrap_or_else(models::Weights::default_folder), embedded },
+            cache: self.cache.check()?,
+            record: self.record.check(environment)?,
             providers,
             routers: self.router.clone(),
             default_model: self.default_model.clone(),

@@ -6,6 +6,9 @@ use std::time::Duration;
 use router::RouterObject;
 use serde::{Deserialize, Serialize};
 
+use super::cache::Cache;
+use super::record::Record;
+
 /// `timbre.toml`; every key is optional.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -22,6 +25,10 @@ pub struct Written {
     pub turn: Turn,
     /// Where weights lie.
     pub models: Models,
+    /// Which answers are given again.
+    pub cache: Cache,
+    /// Where records of requests go.
+    pub record: Record,
     /// Who answers prompts, besides the embedded models.
     pub provider: Vec<Provider>,
     /// Routers, called as `timbre/<name>`.
@@ -37,6 +44,8 @@ impl Default for Written {
             voice: Voice::default(),
             turn: Turn::default(),
             models: Models::default(),
+            cache: Cache::default(),
+            record: Record::default(),
             provider: Vec::new(),
             router: Vec::new(),
         }
