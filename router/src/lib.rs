@@ -7,9 +7,9 @@
 
 mod answer;
 mod attempt;
+mod cache;
 pub mod catalogue;
 pub mod cost;
-mod cache;
 pub mod duration;
 mod error;
 mod executor;
@@ -21,8 +21,8 @@ pub mod limit;
 mod object;
 mod provider;
 mod race;
-mod replicas;
 mod record;
+mod replicas;
 mod route;
 mod router;
 mod rule;
@@ -32,13 +32,12 @@ mod survive;
 pub use self::router::{Config, ModelInfo, Request, Resolved, Router};
 pub use answer::{Answer, Decision};
 pub use attempt::{Attempt, AttemptLog, Counted, Outcome};
-pub use attempt::{Attempt, AttemptLog, Outcome};
-pub use catalogue::Catalogue;
-pub use cost::Cost;
 pub use cache::{
     Cache, CacheControl, CacheKey, CacheMode, CacheObject, CacheReport, CacheSettings, CacheStatus, CacheUsage, Implicit, Lookup, Scope,
     Served,
 };
+pub use catalogue::Catalogue;
+pub use cost::Cost;
 pub use error::{Fault, RouteError, RouterError};
 pub use executor::{Executor, Price};
 pub use facts::Facts;
@@ -48,6 +47,6 @@ pub use object::{
     ConditionObject, MessageTemplate, RouteEntry, RouteObject, RouterObject, TextGenerationConfig, VariantObject, WeightedVariant,
 };
 pub use provider::Provider;
-pub use replicas::{Replica, ReplicaState, Replicas};
 pub use record::{AttemptRecord, Record, Texts, counts};
+pub use replicas::{Replica, ReplicaState, Replicas};
 pub use rule::RuleCount;

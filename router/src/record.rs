@@ -9,7 +9,7 @@ use models::{ErrorKind, Finish, ModelError, Usage};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use crate::{Attempt, CacheStatus, Decision, Outcome};
+use crate::{Attempt, CacheStatus, Counted, Decision, Outcome};
 
 /// One request, from its arrival to its last byte. Durations are written in milliseconds, costs in billionths of a US dollar.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -86,7 +86,7 @@ pub struct Texts {
 pub struct AttemptRecord {
     /// `provider/model`.
     pub target: String,
-    /// `answered`, `failed`, `cancelled` or `running`.
+    /// `answered`, `failed`, `outrun`, `cancelled` or `running`.
     pub outcome: &'static str,
     /// HTTP status of the upstream, where it refused.
     pub status: Option<u16>,
@@ -127,22 +127,29 @@ impl Record {
 }
 
 impl From<&Attempt> for AttemptRecord {
-    /// Without tokens and cost, which the attempt does not know.
     fn from(attempt: &Attempt) -> AttemptRecord {
         let (outcome, error): (_, Option<&ModelError>) = match &attempt.outcome {
             Outcome::Running => ("running", None),
             Outcome::Answered(_) => ("answered", None),
             Outcome::Failed(error) => ("failed", Some(error)),
+            Outcome::Outrun => ("outrun", None),
             Outcome::Cancelled => ("cancelled", None),
+        };
+        let (usage, estimated) = match attempt.usage {
+            Some(Counted::Reported(usage)) => (Some(usage), false),
+            Some(Counted::Estimated(usage)) => (Some(usage), true),
+            None => (None, false),
         };
         AttemptRecord {
             target: attempt.target.clone(),
             outcome,
-            status: error.and_then(|error| error.status),
+            status: attempt.status,
             error: error.map(|error| name(error.kind)),
             first_content: attempt.first_token,
             total: Some(attempt.total),
-            ..AttemptRecord::default()
+            usage,
+            cost_nano_usd: attempt.cost,
+            estimated,
         }
     }
 }
@@ -207,7 +214,7 @@ mod tests {
     fn a_record_is_one_object_without_words_or_secrets() {
         let failed = ModelError { status: Some(401), ..ModelError::new(ErrorKind::Unauthorized, "up/big", "wrong key sk-123 for: hello") };
         let attempt =
-            Attempt { target: "up/big".into(), outcome: Outcome::Failed(failed), first_token: None, total: Duration::from_micros(12_345) };
+            Attempt { outcome: Outcome::Failed(failed), status: Some(401), total: Duration::from_micros(12_345), ..Attempt::new("up/big") };
         let decision = Decision {
             router: Some("support".into()),
             route: "sad".into(),
