@@ -22,6 +22,7 @@ use models::{Synthesizer, Transcriber};
 use tokio::net::TcpListener;
 
 pub use auth::Keys;
+pub use http::limit::Ticket;
 pub use limits::Limits;
 pub use wire::ApiError;
 pub use wire::realtime::Realtime;
@@ -45,6 +46,8 @@ pub struct Services {
     pub keys: Keys,
     /// How much.
     pub limits: Limits,
+    /// How often, and for how much money.
+    pub ledger: router::Ledger,
     /// What `/readyz` asks.
     pub ready: Ready,
     /// The realtime endpoints, behind the same keys.
