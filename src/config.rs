@@ -6,6 +6,7 @@
 
 mod cache;
 mod checked;
+mod limit;
 mod record;
 mod variables;
 mod written;
@@ -73,6 +74,9 @@ pub fn print(written: &Written) -> Result<String, ConfigError> {
     let mut shown = written.clone();
     for key in &mut shown.auth.keys {
         *key = "***".to_owned();
+    }
+    for own in &mut shown.limits.keys {
+        own.key = "***".to_owned();
     }
     for provider in &mut shown.provider {
         provider.base_url = provider.base_url.take().map(|url| without_password(&url));

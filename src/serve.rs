@@ -12,7 +12,7 @@ use models::remote::Endpoint;
 use models::turn::SmartTurn;
 use models::vad::VoiceDetector;
 use models::{Delta, ErrorKind, LanguageModel, ModelError, Prompt, Synthesizer, Transcriber, Weights, stt, tts};
-use router::Router;
+use router::{Catalogue, Ledger, Router};
 use tokio::net::TcpListener;
 use tracing::info;
 use web::call::{AfterTurn, Eagerness, SessionConfig, TurnDetection};
@@ -97,6 +97,13 @@ pub fn engines(config: &Config) -> Result<Engines> {
         denoiser,
         default_voice,
     })
+}
+
+/// What models cost and can do: the list in the program, with the configured file over it.
+pub fn catalogue(config: &Config) -> Result<Catalogue> {
+    let Some(path) = &config.models.catalogue else { return Ok(Catalogue::default()) };
+    let text = std::fs::read_to_string(path).with_context(|| format!("models.catalogue: cannot read {}", path.display()))?;
+    Catalogue::with(&text).with_context(|| format!("models.catalogue: {}", path.display()))
 }
 
 fn router(config: &Config, weights: &Weights) -> Result<Router> {
@@ -210,6 +217,7 @@ pub async fn serve_engines(config: Config, engines: Arc<Engines>) -> Result<Runn
         synthesizer: engines.synthesizer.clone(),
         default_voice: engines.default_voice.clone(),
         keys,
+        ledger: Ledger::new(config.policy.clone()),
         limits: web::Limits { body_bytes: config.limits.body_bytes, ..web::Limits::default() },
         ready: {
             let draining = draining.clone();

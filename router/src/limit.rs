@@ -300,7 +300,8 @@ impl fmt::Display for Refusal {
             Reason::Limit(limit) => write!(f, "The limit of {whose} is reached: {limit}.")?,
             Reason::TooLarge { limit, needs } => {
                 let needs = match limit.meter {
-                    Meter::Requests | Meter::Tokens => format!("{needs} tokens"),
+                    Meter::Requests => format!("{needs} requests"),
+                    Meter::Tokens => format!("{needs} tokens"),
                     Meter::Money => Cost::from_nano_usd(needs).to_string(),
                 };
                 write!(

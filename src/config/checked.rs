@@ -10,6 +10,7 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use models::remote::{Endpoint, Secret};
 use models::{Delta, ErrorKind, Language, LanguageModel, ModelError, Prompt};
+use router::limit::Policy;
 use router::{Provider, Router, RouterObject};
 
 use super::record::RecordConfig;
@@ -34,6 +35,8 @@ pub struct Config {
     pub limits: Limits,
     /// Who may call.
     pub auth: Auth,
+    /// What each key and user may use.
+    pub policy: Policy,
     /// How the server hears and speaks.
     pub voice: Voice,
     /// When a turn is over, unless the client says otherwise.
@@ -158,6 +161,8 @@ pub struct Turn {
 pub struct Models {
     /// The folder of the fetched ones.
     pub folder: PathBuf,
+    /// A file of models and their prices, over the list in the program.
+    pub catalogue: Option<PathBuf>,
     /// Further embedded language models.
     pub embedded: Vec<EmbeddedModel>,
 }
@@ -208,11 +213,16 @@ impl Written {
             listen,
             limits: limits(&self.server)?,
             auth,
+            policy: self.limits.check(&self.auth.keys)?,
             voice: voice(&self.voice, &providers)?,
             turn: turn(&self.turn)?,
-            models: Models { folder: self.models.folder.clone().unwrap_or_else(models::Weights::default_folder), embedded },
             cache: self.cache.check()?,
             record: self.record.check(environment)?,
+            models: Models {
+                folder: self.models.folder.clone().unwrap_or_else(models::Weights::default_folder),
+                catalogue: self.models.catalogue.clone(),
+                embedded,
+            },
             providers,
             routers: self.router.clone(),
             default_model: self.default_model.clone(),

@@ -7,6 +7,7 @@ use router::RouterObject;
 use serde::{Deserialize, Serialize};
 
 use super::cache::Cache;
+use super::limit::Limits;
 use super::record::Record;
 
 /// `timbre.toml`; every key is optional.
@@ -19,6 +20,8 @@ pub struct Written {
     pub server: Server,
     /// Who may call.
     pub auth: Auth,
+    /// What each key and user may use.
+    pub limits: Limits,
     /// How the server hears and speaks.
     pub voice: Voice,
     /// When a speaker's turn is over.
@@ -41,6 +44,7 @@ impl Default for Written {
             default_model: "embedded/smollm2-135m".to_owned(),
             server: Server::default(),
             auth: Auth::default(),
+            limits: Limits::default(),
             voice: Voice::default(),
             turn: Turn::default(),
             models: Models::default(),
@@ -162,6 +166,9 @@ pub struct Models {
     /// Folder of the fetched models; absent: `TIMBRE_MODELS_DIR`, else the user's cache.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub folder: Option<PathBuf>,
+    /// A file of models and their prices that goes over the list in the program.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub catalogue: Option<PathBuf>,
     /// Further embedded language models, called as `embedded/<name>`.
     pub embedded: Vec<Embedded>,
 }

@@ -6,6 +6,7 @@ use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use router::limit::KeyId;
 
 use crate::ApiError;
 
@@ -33,10 +34,14 @@ impl Keys {
         self.0.is_empty()
     }
 
-    /// Lets a request pass that carries one of the keys: as `Authorization: Bearer` or `Basic`, as `x-api-key`, or as a subprotocol.
-    pub fn check(&self, headers: &HeaderMap) -> Result<(), ApiError> {
-        if self.is_empty() || offered(headers).iter().any(|key| self.holds(key)) {
-            return Ok(());
+    /// Lets a request pass that carries one of the keys, and says which: as `Authorization: Bearer` or `Basic`, as `x-api-key`, or as a
+    /// subprotocol.
+    pub fn check(&self, headers: &HeaderMap) -> Result<KeyId, ApiError> {
+        if self.is_empty() {
+            return Ok(KeyId::ANYBODY);
+        }
+        if let Some(key) = offered(headers).iter().find(|key| self.holds(key)) {
+            return Ok(KeyId::of(key));
         }
         let message = "A valid key is required: send `Authorization: Bearer KEY`, `Authorization: Basic`, or `x-api-key: KEY`.";
         Err(ApiError::new(401, "invalid_api_key", message))
@@ -103,6 +108,8 @@ mod tests {
         ] {
             let headers = HeaderMap::from_iter([(name.parse().expect("a name"), value.parse().expect("a value"))]);
             assert_eq!(keys.check(&headers).is_ok(), passes, "{name}: {value}");
+            let which = keys.check(&headers).ok().map(|key| key == KeyId::of("sk-one"));
+            assert_eq!(which, passes.then_some(!value.contains("sk-two")), "{name}: {value}");
         }
         assert!(Keys::default().check(&HeaderMap::new()).is_ok());
         assert_eq!(format!("{keys:?}"), "Keys(2 ***)");

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use models::{Synthesizer, Transcriber};
 
 pub use auth::Keys;
+pub use http::limit::Ticket;
 pub use limits::Limits;
 pub use listen::serve;
 pub use wire::ApiError;
@@ -43,6 +44,8 @@ pub struct Services {
     pub keys: Keys,
     /// How much.
     pub limits: Limits,
+    /// How often, and for how much money.
+    pub ledger: router::Ledger,
     /// What `/readyz` asks.
     pub ready: Ready,
     /// The realtime endpoints, behind the same keys.

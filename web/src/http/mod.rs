@@ -3,6 +3,7 @@
 mod body;
 mod chat;
 mod events;
+pub(crate) mod limit;
 mod models;
 mod speech;
 mod transcriptions;
@@ -40,6 +41,7 @@ pub(crate) fn app(mut services: Services) -> Router {
         .route("/v1/models/{*id}", get(models::show))
         .with_state(app.clone())
         .merge(realtime)
+        .route_layer(middleware::from_fn_with_state(app.services.ledger.clone(), limit::limit))
         .route_layer(middleware::from_fn_with_state(app.clone(), check_key));
     let health = Router::new().route("/readyz", get(ready)).with_state(app);
     api.merge(health)
@@ -67,9 +69,12 @@ async fn no_such_method(request: Request) -> ApiError {
     ApiError::new(405, "method_not_allowed", message)
 }
 
-async fn check_key(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+async fn check_key(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     match app.services.keys.check(request.headers()) {
-        Ok(()) => next.run(request).await,
+        Ok(key) => {
+            request.extensions_mut().insert(key);
+            next.run(request).await
+        }
         Err(error) => error.into_response(),
     }
 }

@@ -12,6 +12,7 @@ use models::{
     Delta, ErrorKind, Finish, Heard, Hint, LanguageModel, ModelError, Partial, Prompt, Sound, Spoken, Synthesizer, Transcriber, Usage,
     Utterance, Voice, Word,
 };
+use router::limit::Policy;
 use web::{Keys, Limits, Services};
 
 /// Repeats the last message; the model's name says how.
@@ -114,6 +115,11 @@ pub struct Server {
 
 /// Starts a server whose limits and keys are these.
 pub async fn start(limits: Limits, keys: Keys) -> Server {
+    start_with(limits, keys, Policy::default(), None).await
+}
+
+/// The same, with limits of keys and users, and with routes of a test's own.
+pub async fn start_with(limits: Limits, keys: Keys, policy: Policy, realtime: Option<axum::Router>) -> Server {
     let dropped = Arc::new(AtomicUsize::new(0));
     let names = ["echo", "broken", "busy", "endless", "tools"].map(str::to_owned);
     let provider = router::Provider { name: "fake".to_owned(), model: Arc::new(Echo { dropped: dropped.clone() }), models: names.to_vec() };
@@ -125,8 +131,9 @@ pub async fn start(limits: Limits, keys: Keys) -> Server {
         default_voice: "hum".to_owned(),
         keys,
         limits,
+        ledger: router::Ledger::new(policy),
         ready: Arc::new(|| Ok(())),
-        realtime: None,
+        realtime,
     };
     let listener = tokio::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a free port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
