@@ -1,7 +1,7 @@
 //! The catalogue: what each model costs, how much it takes, and what it can do.
 //!
 //! The list is a file in the program, one model a line, ordered by id (how it is made: `router/catalogue/make.py`). It stays text: a
-//! lookup finds the line by bisection and reads that line alone, once. A file of the user's, in the same form, goes over it. Nothing here
+//! lookup finds the line by a hash of the id and reads that line alone, once. A file of the user's, in the same form, goes over it. Nothing here
 //! is ever fetched, and nothing says which providers this server can reach.
 
 mod card;
@@ -10,12 +10,19 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
+use models::Usage;
 use toml::{Table, Value};
 
 pub use card::{Abilities, Ability, Card, Kind, Tier};
 
+use crate::cost::Priced;
+use crate::hash;
+
 /// The list in the program.
 const LIST: &str = include_str!("../catalogue/models.toml");
+
+/// Where no line is; the list has fewer.
+const NO_LINE: u16 = u16::MAX;
 
 /// Other names of providers, and the catalogue's.
 const ALIASES: [(&str, &str); 29] = [
@@ -137,6 +144,11 @@ impl Catalogue {
         self.0.own.get(&canonical).cloned().or_else(|| lines.find(&canonical).map(|line| lines.card(line)))
     }
 
+    /// What an answer of a model costs by its tokens; `None` where the model is not known.
+    pub fn cost(&self, id: &str, usage: &Usage) -> Option<Priced> {
+        self.card(id).map(|card| card.tokens(usage))
+    }
+
     /// The model of an id, or of a raw name if only one provider has it.
     pub fn find(&self, name: &str) -> Found {
         if let Some(card) = self.card(name) {
@@ -168,9 +180,10 @@ impl fmt::Debug for Catalogue {
 /// The id with the catalogue's name of its provider.
 fn canonical(id: &str) -> String {
     let Some((provider, model)) = id.split_once('/') else { return id.to_owned() };
-    let provider = provider.to_ascii_lowercase();
-    let provider = ALIASES.iter().find(|(alias, _)| *alias == provider).map_or(provider.as_str(), |(_, name)| name);
-    format!("{provider}/{model}")
+    match ALIASES.iter().find(|(alias, _)| alias.eq_ignore_ascii_case(provider)) {
+        Some((_, name)) => format!("{name}/{model}"),
+        None => format!("{}/{model}", provider.to_ascii_lowercase()),
+    }
 }
 
 /// What stands after the provider.
@@ -185,8 +198,11 @@ struct Lines {
 }
 
 struct Index {
-    /// Where each line starts, ordered by id; after each the quote that opens the id.
+    /// Where each line starts, ordered by id: at the quote that opens the id.
     starts: Box<[u32]>,
+    /// The numbers of the lines by the hash of their ids, each at the first free place from there on; [`NO_LINE`] where there is none.
+    /// At least half is free.
+    by_hash: Box<[u16]>,
     /// The numbers of the lines, ordered by the model's name.
     by_name: Box<[u16]>,
     /// What was read of each line.
@@ -210,14 +226,30 @@ impl Lines {
             }
             let mut by_name: Vec<u16> = (0..starts.len() as u16).collect();
             by_name.sort_by_key(|line| model_of(id_at(self.text, starts[usize::from(*line)])));
+            let mut by_hash = vec![NO_LINE; (2 * starts.len() + 1).next_power_of_two()];
+            for (line, start) in starts.iter().enumerate() {
+                let mut at = place(id_at(self.text, *start), by_hash.len());
+                while by_hash[at] != NO_LINE {
+                    at = (at + 1) % by_hash.len();
+                }
+                by_hash[at] = line as u16;
+            }
             let cards = starts.iter().map(|_| OnceLock::new()).collect();
-            Index { starts: starts.into(), by_name: by_name.into(), cards }
+            Index { starts: starts.into(), by_hash: by_hash.into(), by_name: by_name.into(), cards }
         })
     }
 
     /// The number of the line with this id.
     fn find(&self, id: &str) -> Option<usize> {
-        self.index().starts.binary_search_by(|start| id_at(self.text, *start).cmp(id)).ok()
+        let index = self.index();
+        let mut at = place(id, index.by_hash.len());
+        loop {
+            match index.by_hash[at] {
+                NO_LINE => return None,
+                line if id_at(self.text, index.starts[usize::from(line)]) == id => return Some(usize::from(line)),
+                _ => at = (at + 1) % index.by_hash.len(),
+            }
+        }
     }
 
     /// Ids of the models with this name.
@@ -248,6 +280,11 @@ impl Lines {
         });
         card.clone()
     }
+}
+
+/// Where to look first for an id among so many places.
+fn place(id: &str, places: usize) -> usize {
+    (hash::stable(&[id]) % places as u64) as usize
 }
 
 /// The id that the quote at `start` opens.
