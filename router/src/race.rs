@@ -173,7 +173,7 @@ impl Race {
         let going_on = self.broken.is_some().then(|| {
             let sent = self.sent.as_ref().map_or("", Sent::text);
             attempt.resumed_at = Some(sent.chars().count() as u64);
-            let how = how.unwrap_or_else(|| target.model.continuation(&target.name));
+            let how = survive::way(&self.prompt, how.unwrap_or_else(|| target.model.continuation(&target.name)));
             let (prompt, stitch) = survive::go_on(&self.prompt, sent, how);
             GoingOn { how, prompt, stitch }
         });
@@ -304,7 +304,7 @@ impl Race {
         let counted = match &outcome {
             Outcome::Answered(_) => Some(seen.count(prompt, true)),
             // It never read the prompt, or never said so: nobody is charged for that.
-            Outcome::Failed(error) if !seen.has_begun() && error.kind != ErrorKind::Timeout => None,
+            Outcome::Failed(error) if !seen.has_begun() && (error.kind != ErrorKind::Timeout || error.status.is_some()) => None,
             Outcome::Failed(_) | Outcome::Outrun | Outcome::Cancelled | Outcome::Running => Some(seen.count(prompt, false)),
         };
         let first_content = first.map(|first| first - since);

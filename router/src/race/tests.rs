@@ -280,6 +280,17 @@ async fn every_fault_ends_in_the_full_answer() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn wherever_it_is_cut_the_answer_is_whole() {
+    for tokens in 0..=TOKENS {
+        let acts: &'static [Act] = vec![Write(tokens), Refuse(ErrorKind::Closed, 0)].leak();
+        for habit in [Habit::Next, Habit::Obeys, Habit::Anew] {
+            let played = Bench::new(&[(acts, habit), (GOOD, habit)]).play().await;
+            assert_eq!((played.text.as_str(), played.finishes), (TEXT, 1), "{tokens}, {habit:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_survives_more_than_one_death() {
     let cut: &[Act] = &[Write(5), Refuse(ErrorKind::Closed, 0)];
     let slow: &[Act] = &[Hang];
