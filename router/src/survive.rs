@@ -147,9 +147,9 @@ fn is_json(prompt: &Prompt) -> bool {
 
 /// The last words of a text: whole words, and as many as it takes to occur only once in it.
 fn anchor(text: &str) -> &str {
-    let mut starts = text.char_indices().rev().enumerate().filter(|(n, _)| n + 1 >= ANCHOR);
+    let starts = text.char_indices().rev().enumerate().filter(|(n, _)| n + 1 >= ANCHOR);
     let mut best = text;
-    while let Some((n, (at, c))) = starts.next() {
+    for (n, (at, c)) in starts {
         let begins_word = !c.is_whitespace() && text[..at].chars().next_back().is_none_or(char::is_whitespace);
         if n + 1 > LONGEST_ANCHOR {
             break;

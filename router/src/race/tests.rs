@@ -454,6 +454,16 @@ async fn a_caller_that_leaves_cancels_what_runs_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_caller_that_stops_at_the_finish_reason_has_the_whole_answer() {
+    let bench = Bench::new(&[(&[Write(99), FinishUncounted, Hang], Habit::Next)]);
+    let mut answer = bench.answer();
+    while !matches!(answer.next().await, Some(Ok(Delta::Finish(_)))) {}
+    let log = answer.log();
+    drop(answer);
+    assert_eq!(outcome(&log.attempts()[0]), "answered");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_last_target_may_think_aloud() {
     let played = Bench::new(&[(&[Think, Think, Write(99), Finish], Habit::Next)]).play().await;
     assert_eq!((played.text.as_str(), played.reasoning.as_str()), (TEXT, "hm hm "));
