@@ -44,7 +44,8 @@ pub(crate) fn run(
         spent: None,
         ready: VecDeque::new(),
     };
-    stream::unfold(race, |mut race| async move { race.next().await.map(|item| (item, race)) }).boxed()
+    // Boxed: it is moved for each item.
+    stream::unfold(Box::new(race), |mut race| async move { race.next().await.map(|item| (item, race)) }).boxed()
 }
 
 struct Race {
@@ -83,7 +84,7 @@ enum State {
     /// Nothing of these is released yet: they may be replaced. Empty: the next target is to be asked.
     Opening(Vec<Contender>),
     /// Content of it is released: it goes on, is continued by another, or ends.
-    Flowing(Contender),
+    Flowing(Box<Contender>),
     /// Nothing more comes.
     Over,
 }
@@ -101,7 +102,7 @@ struct Contender {
     /// What came before its first content.
     held: Vec<Delta>,
     /// Where it goes on with the answer of another.
-    going_on: Option<GoingOn>,
+    going_on: Option<Box<GoingOn>>,
 }
 
 struct GoingOn {
@@ -149,11 +150,7 @@ impl Race {
                     }
                 }
                 State::Flowing(contender) => {
-                    let deadline = contender.deadline(&self.limits);
-                    let item = match timeout_at(deadline, contender.deltas.next()).await {
-                        Ok(item) => item,
-                        Err(_) => Some(Err(contender.late(&self.limits))),
-                    };
+                    let item = contender.next(&self.limits).await;
                     self.flow(item)
                 }
                 State::Over => return None,
@@ -173,9 +170,9 @@ impl Race {
         let going_on = self.broken.is_some().then(|| {
             let sent = self.sent.as_ref().map_or("", Sent::text);
             attempt.resumed_at = Some(sent.chars().count() as u64);
-            let how = how.unwrap_or_else(|| target.model.continuation(&target.name));
+            let how = survive::way(&self.prompt, how.unwrap_or_else(|| target.model.continuation(&target.name)));
             let (prompt, stitch) = survive::go_on(&self.prompt, sent, how);
-            GoingOn { how, prompt, stitch }
+            Box::new(GoingOn { how, prompt, stitch })
         });
         let prompt = going_on.as_ref().map_or(&self.prompt, |going_on| &going_on.prompt).clone();
         let contender = Contender {
@@ -214,7 +211,7 @@ impl Race {
                 let winner = self.win(n)?;
                 let first = winner.first.map(|first| first - winner.since);
                 self.log.update(winner.id, |attempt| attempt.first_token = first);
-                self.state = State::Flowing(winner);
+                self.state = State::Flowing(Box::new(winner));
                 self.release(deltas);
             }
             Step::Ended(deltas) => {
@@ -258,7 +255,7 @@ impl Race {
             Some(Err(_)) | None => {}
         }
         if let State::Flowing(contender) = std::mem::replace(&mut self.state, State::Over) {
-            self.end(contender);
+            self.end(*contender);
         }
         None
     }
@@ -268,7 +265,7 @@ impl Race {
         let State::Flowing(contender) = std::mem::replace(&mut self.state, State::Over) else { return None };
         let another = error.retryable() && self.sent.as_ref().is_some_and(Sent::can_go_on) && self.chain.has_any();
         self.chain.heed(&error, &contender, true);
-        let counted = self.conclude(contender, Outcome::Failed(error.clone()));
+        let counted = self.conclude(*contender, Outcome::Failed(error.clone()));
         self.spent = add(self.spent, counted);
         self.broken.get_or_insert(error);
         if another {
@@ -304,7 +301,7 @@ impl Race {
         let counted = match &outcome {
             Outcome::Answered(_) => Some(seen.count(prompt, true)),
             // It never read the prompt, or never said so: nobody is charged for that.
-            Outcome::Failed(error) if !seen.has_begun() && error.kind != ErrorKind::Timeout => None,
+            Outcome::Failed(error) if !seen.has_begun() && (error.kind != ErrorKind::Timeout || error.status.is_some()) => None,
             Outcome::Failed(_) | Outcome::Outrun | Outcome::Cancelled | Outcome::Running => Some(seen.count(prompt, false)),
         };
         let first_content = first.map(|first| first - since);
@@ -343,7 +340,9 @@ impl Drop for Race {
                 }
             }
             State::Flowing(contender) => {
-                self.conclude(contender, Outcome::Cancelled);
+                // A caller may stop at the finish reason: the answer was whole then.
+                let outcome = contender.finish.map_or(Outcome::Cancelled, |finish| Outcome::Answered(Some(finish)));
+                self.conclude(*contender, outcome);
             }
             State::Over => {}
         }
@@ -474,6 +473,18 @@ impl Contender {
                 released.push(delta);
                 Step::Won(released)
             }
+        }
+    }
+
+    /// Its next item, or the error of one that is too late.
+    async fn next(&mut self, limits: &Limits) -> Item {
+        // Most items are there already, and need neither clock nor timer.
+        if let Poll::Ready(item) = poll_fn(|context| Poll::Ready(self.deltas.poll_next_unpin(context))).await {
+            return item;
+        }
+        match timeout_at(self.deadline(limits), self.deltas.next()).await {
+            Ok(item) => item,
+            Err(_) => Some(Err(self.late(limits))),
         }
     }
 

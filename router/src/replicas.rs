@@ -266,7 +266,7 @@ impl fmt::Debug for Replicas {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
+    use std::collections::VecDeque;
     use std::time::Duration;
 
     use futures::FutureExt;
@@ -277,7 +277,7 @@ mod tests {
     /// An engine that remembers what it read, as a cache of keys and values does: whole messages, from the start, as long as they fit.
     #[derive(Default)]
     struct Engine {
-        cache: Mutex<(HashSet<Vec<String>>, Vec<Vec<String>>)>,
+        cache: Mutex<VecDeque<Vec<String>>>,
         is_broken: bool,
         hangs: bool,
         holds: usize,
@@ -293,14 +293,12 @@ mod tests {
             }
             let words: Vec<String> = prompt.messages.iter().map(Message::words).collect();
             let mut cache = self.cache.lock().expect("not poisoned");
-            let known = (1..=words.len()).rev().find(|n| cache.0.contains(&words[..*n])).unwrap_or(0);
+            let known = (1..=words.len()).rev().find(|n| cache.iter().any(|read| read == &words[..*n])).unwrap_or(0);
             for n in known + 1..=words.len() {
-                cache.0.insert(words[..n].to_vec());
-                cache.1.push(words[..n].to_vec());
+                cache.push_back(words[..n].to_vec());
             }
-            while cache.1.len() > self.holds {
-                let oldest = cache.1.remove(0);
-                cache.0.remove(&oldest);
+            while cache.len() > self.holds {
+                cache.pop_front();
             }
             let usage = Usage { input_tokens: words.len() as u64, cached_tokens: known as u64, ..Usage::default() };
             stream::iter([Ok(Delta::Text("a".to_owned())), Ok(Delta::Finish(Finish::Stop)), Ok(Delta::Usage(usage))]).boxed()

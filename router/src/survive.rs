@@ -75,7 +75,7 @@ pub(crate) fn go_on(prompt: &Prompt, sent: &str, how: Continuation) -> (Prompt, 
     if said.is_empty() {
         return (prompt, Stitch::new(sent, Manner::Next));
     }
-    let how = if thinks(&prompt) || is_json(&prompt) { Continuation::Asked } else { how };
+    let how = way(&prompt, how);
     match prompt.messages.last_mut() {
         // The caller began the answer: this is more of the same message.
         Some(last) if last.role == Role::Assistant && last.tool_calls.is_empty() => last.parts.push(Part::Text(said.to_owned())),
@@ -125,6 +125,12 @@ pub(crate) fn go_on(prompt: &Prompt, sent: &str, how: Continuation) -> (Prompt, 
     (prompt, Stitch::new(sent, manner))
 }
 
+/// How a prompt's answer can be continued, where its model's provider offers `how`: a thinking model takes no trailing message, and a
+/// grammar starts with the answer.
+pub(crate) fn way(prompt: &Prompt, how: Continuation) -> Continuation {
+    if thinks(prompt) || is_json(prompt) { Continuation::Asked } else { how }
+}
+
 /// Thinking models refuse a trailing assistant message (Anthropic's documentation of extended thinking).
 fn thinks(prompt: &Prompt) -> bool {
     let is_on = |key: &str| match prompt.extra.get(key) {
@@ -141,9 +147,9 @@ fn is_json(prompt: &Prompt) -> bool {
 
 /// The last words of a text: whole words, and as many as it takes to occur only once in it.
 fn anchor(text: &str) -> &str {
-    let mut starts = text.char_indices().rev().enumerate().filter(|(n, _)| n + 1 >= ANCHOR);
+    let starts = text.char_indices().rev().enumerate().filter(|(n, _)| n + 1 >= ANCHOR);
     let mut best = text;
-    while let Some((n, (at, c))) = starts.next() {
+    for (n, (at, c)) in starts {
         let begins_word = !c.is_whitespace() && text[..at].chars().next_back().is_none_or(char::is_whitespace);
         if n + 1 > LONGEST_ANCHOR {
             break;
@@ -244,8 +250,9 @@ impl Stitch {
             Manner::Anew => Err(Unjoined::OtherWords),
             Manner::Anchor(_) if self.anew >= ANEW => Err(Unjoined::OtherWords),
             Manner::Anchor(anchor) => {
-                if let Some(end) = self.after_remark(anchor) {
-                    return Ok(self.joint(end));
+                if let Some((end, closing)) = self.after_remark(anchor) {
+                    let is_clear = self.new.len() - end >= closing.len();
+                    return Ok(if is_clear { self.joint(self.unquoted(end, closing)) } else { None });
                 }
                 let is_past = self.squeezed.len() > anchor.len() + REMARK;
                 Ok(is_past.then(|| self.rest()))
@@ -263,7 +270,11 @@ impl Stitch {
             Manner::Anew => Err(if is_prefix || self.squeezed.is_empty() { Unjoined::Shorter } else { Unjoined::OtherWords }),
             Manner::Anchor(_) if is_prefix && self.anew >= ANEW => Err(Unjoined::Shorter),
             Manner::Anchor(_) if self.anew >= ANEW => Err(Unjoined::OtherWords),
-            Manner::Next | Manner::Anchor(_) => Ok(self.rest()),
+            Manner::Next => Ok(self.rest()),
+            Manner::Anchor(anchor) => Ok(match self.after_remark(anchor) {
+                Some((end, closing)) => self.from(self.unquoted(end, closing)),
+                None => self.rest(),
+            }),
         }
     }
 
@@ -298,8 +309,8 @@ impl Stitch {
             || !follows_space && (length >= REPEATED || begins_word && length >= word || start == 0)
     }
 
-    /// The place in `new` after the words asked for, where a remark came before them.
-    fn after_remark(&self, anchor: &[char]) -> Option<usize> {
+    /// The place in `new` after the words asked for, where a remark came before them, and the mark that closes what the remark opened.
+    fn after_remark(&self, anchor: &[char]) -> Option<(usize, &'static str)> {
         if anchor.len() < REPEATED {
             return None;
         }
@@ -309,7 +320,19 @@ impl Stitch {
         let before = characters[..found].iter().rev().zip(self.sent[..self.sent.len() - anchor.len()].iter().rev());
         let more = before.take_while(|(new, old)| new == old).count();
         let remark = characters[..found - more].iter().rev().find(|c| **c != ' ')?;
-        (!remark.is_alphanumeric()).then(|| self.squeezed[found + anchor.len() - 1].1)
+        let closing = match remark {
+            '<' => ">>>",
+            '"' => "\"",
+            '“' => "”",
+            '`' => "`",
+            '\'' => "'",
+            _ => "",
+        };
+        (!remark.is_alphanumeric()).then(|| (self.squeezed[found + anchor.len() - 1].1, closing))
+    }
+
+    fn unquoted(&self, end: usize, closing: &str) -> usize {
+        end + if self.new[end..].starts_with(closing) { closing.len() } else { 0 }
     }
 
     /// The place in `new` after what is a repetition.

@@ -280,6 +280,17 @@ async fn every_fault_ends_in_the_full_answer() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn wherever_it_is_cut_the_answer_is_whole() {
+    for tokens in 0..=TOKENS {
+        let acts: &'static [Act] = vec![Write(tokens), Refuse(ErrorKind::Closed, 0)].leak();
+        for habit in [Habit::Next, Habit::Obeys, Habit::Anew] {
+            let played = Bench::new(&[(acts, habit), (GOOD, habit)]).play().await;
+            assert_eq!((played.text.as_str(), played.finishes), (TEXT, 1), "{tokens}, {habit:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_survives_more_than_one_death() {
     let cut: &[Act] = &[Write(5), Refuse(ErrorKind::Closed, 0)];
     let slow: &[Act] = &[Hang];
@@ -440,6 +451,16 @@ async fn a_caller_that_leaves_cancels_what_runs_at_once() {
         assert_eq!(log.attempts().iter().map(outcome).collect::<Vec<_>>().join(" "), outcomes);
         assert!(log.attempts().iter().all(|attempt| attempt.cost.is_some()), "aborted attempts count");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_stops_at_the_finish_reason_has_the_whole_answer() {
+    let bench = Bench::new(&[(&[Write(99), FinishUncounted, Hang], Habit::Next)]);
+    let mut answer = bench.answer();
+    while !matches!(answer.next().await, Some(Ok(Delta::Finish(_)))) {}
+    let log = answer.log();
+    drop(answer);
+    assert_eq!(outcome(&log.attempts()[0]), "answered");
 }
 
 #[tokio::test(start_paused = true)]

@@ -57,7 +57,10 @@ fn new_words_are_joined_without_loss_or_repetition() {
         (story, Asked, "by the river and slept.", told(" and slept.")),
         (story, Asked, "It lived  under the\nold oak by the river and slept.", told(" and slept.")),
         (story, Asked, "Sure, here is the rest:\n\nunder the old oak by the river and slept.", told(" and slept.")),
-        (story, Asked, "\"under the old oak by the river\" and slept.", told("\" and slept.")),
+        (story, Asked, "\"under the old oak by the river\" and slept.", told(" and slept.")),
+        (story, Asked, "<<<the old oak by the river>>> and slept.", told(" and slept.")),
+        (story, Asked, "Here: `the old oak by the river and slept.", told(" and slept.")),
+        (story, Asked, "Here:\nthe old oak by the river", told("")),
         // The word that was cut is written again.
         ("Good morning, my fri", Asked, "friend", "Good morning, my friend".to_owned()),
         // Begun anew.
