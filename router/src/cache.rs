@@ -12,6 +12,7 @@ mod flight;
 mod key;
 mod recording;
 mod store;
+mod wording;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
