@@ -11,11 +11,29 @@
 /// The content of a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Wording {
-    words: Vec<String>,
+    words: Vec<Word>,
     /// Whose things it is about: `my` and `your`, where either is written.
     owner: Option<Person>,
     /// Who does it, in `how do I` and `how do you`.
     doer: Option<Person>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Word {
+    /// In small letters.
+    text: String,
+    case: Case,
+}
+
+/// What the capitals say: Turkey is no bird, and Apple no fruit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Case {
+    /// A capital where only names have one.
+    Name,
+    /// No capital, from somebody who writes them, or after `a`.
+    Plain,
+    /// The beginning of a sentence, or of somebody who writes no capitals, or all in capitals.
+    Unknown,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,17 +44,19 @@ enum Person {
     Mixed,
 }
 
-/// Punctuation around words that says nothing; what is inside a word (`C++`, `2^10`, `!=`) does.
-const AROUND: &[char] = &[
-    '.', ',', '!', '?', ';', ':', '"', '“', '”', '„', '«', '»', '\'', '(', ')', '[', ']', '…', '¿', '¡', '？', '！', '。', '，', '-', '–',
-    '—',
-];
+/// Punctuation around words that says nothing. Brackets do say something, and so does what is inside a word (`C++`, `2^10`, `!=`).
+const AROUND: &[char] =
+    &['.', ',', '!', '?', ';', ':', '"', '“', '”', '„', '«', '»', '\'', '…', '¿', '¡', '？', '！', '。', '，', '-', '–', '—'];
+/// Of these, signs that belong to the word behind them: `-5`, `!x`, `.NET`.
+const SIGNS: [char; 3] = ['-', '!', '.'];
+/// Verbs about words: what follows them is content, be it ever so polite.
+const QUOTING: [&str; 7] = ["spell", "say", "pronounce", "write", "translate", "mean", "type"];
 
 /// Contractions of a pronoun or question word: the ending and what it stands for.
 const ENDINGS: [(&str, &str); 5] = [("'re", "are"), ("'ve", "have"), ("'ll", "will"), ("'d", "would"), ("'m", "am")];
 /// Words after which `'s` is `is`, not a possessive.
 const BEFORE_IS: [&str; 12] = ["what", "where", "who", "how", "why", "when", "it", "that", "there", "here", "he", "she"];
-/// Words that mean something else in capitals, or at the start of a name.
+/// Words that mean something else in capitals.
 const SHOUTED: [&str; 8] = ["us", "it", "who", "or", "am", "in", "may", "no"];
 
 /// Said at the beginning, and nothing is asked by it.
@@ -74,6 +94,8 @@ const ORDERS: [&str; 9] = [
 ];
 /// Ways to ask for a thing.
 const GIVE: [&str; 7] = ["can i have", "could i have", "could i get", "can i get", "i would like", "i need", "i want"];
+/// Ways to ask for the result of a calculation.
+const SUMS: [&str; 4] = ["calculate", "compute", "how much is", "work out"];
 /// Question words.
 const QUESTIONS: [&str; 8] = ["what", "where", "who", "how", "why", "when", "which", "whose"];
 /// Verbs that turn a sentence into a question that is answered by yes or no.
@@ -203,28 +225,51 @@ impl Wording {
         unwrap_question(&mut words);
         strip(&mut words, &OPENINGS, true);
         let mut doer = None;
-        let mut words = rephrase(&words, &mut doer);
-        if words.first().is_some_and(|first| YES_NO.contains(&first.as_str())) {
-            words.insert(0, "yes or no:".to_owned());
+        let mut words = rephrase(words, &mut doer);
+        if words.first().is_some_and(|first| YES_NO.contains(&first.text.as_str())) {
+            words.insert(0, Word::unknown("yes or no:"));
         }
         let mut owner = None;
-        words.retain(|word| match word.as_str() {
+        words.retain(|word| match word.text.as_str() {
             "my" | "our" => note(&mut owner, Person::First),
             "your" => note(&mut owner, Person::Second),
-            word => !EMPTY.contains(&word),
+            text => !EMPTY.contains(&text),
         });
-        Wording { words: words.iter().map(|word| canonical(word)).collect(), owner, doer }
+        words.iter_mut().for_each(Word::canonical);
+        Wording { words, owner, doer }
     }
 
     /// Whether both ask the same. A question without any content agrees with none.
     pub(super) fn agrees(&self, other: &Wording) -> bool {
         let alike = |a: Option<Person>, b: Option<Person>| a.is_none() || b.is_none() || a == b;
-        !self.words.is_empty() && self.words == other.words && alike(self.owner, other.owner) && alike(self.doer, other.doer)
+        let same = self.words.len() == other.words.len() && self.words.iter().zip(&other.words).all(|(a, b)| a.agrees(b));
+        !self.words.is_empty() && same && alike(self.owner, other.owner) && alike(self.doer, other.doer)
     }
 
     /// Memory it takes up, bytes.
     pub(super) fn bytes(&self) -> usize {
-        self.words.iter().map(|word| word.len() + size_of::<String>()).sum()
+        self.words.iter().map(|word| word.text.len() + size_of::<Word>()).sum()
+    }
+}
+
+impl Word {
+    fn unknown(text: &str) -> Word {
+        Word { text: text.to_owned(), case: Case::Unknown }
+    }
+
+    fn agrees(&self, other: &Word) -> bool {
+        self.text == other.text && !matches!((self.case, other.case), (Case::Name, Case::Plain) | (Case::Plain, Case::Name))
+    }
+
+    /// One form for words that may stand for each other: singular, figures, one spelling.
+    fn canonical(&mut self) {
+        // A name has no plural.
+        if self.case != Case::Name {
+            self.text = singular(&self.text);
+        }
+        if let Some((_, same)) = SYNONYMS.iter().find(|(other, _)| *other == self.text) {
+            self.text = (*same).to_owned();
+        }
     }
 }
 
@@ -238,42 +283,55 @@ fn note(seen: &mut Option<Person>, person: Person) -> bool {
     false
 }
 
-/// Words in small letters, contractions written out, without what is around them. Names and shouted words keep a mark in front where
-/// their small letters would be another word.
-fn split(text: &str) -> Vec<String> {
+/// Words in small letters, contractions written out, without what is around them.
+fn split(text: &str) -> Vec<Word> {
     let text = text.replace(['’', '‘', '`'], "'");
-    let shouting = !text.chars().any(char::is_lowercase);
+    let capital = |word: &str| word.chars().find(|c| c.is_alphanumeric()).is_some_and(char::is_uppercase);
+    let raws: Vec<&str> = text.split_whitespace().collect();
+    let own = |raw: &&&str| capital(raw) && raw.trim_matches(AROUND) != "I" && !raw.starts_with("I'");
+    let capitals = raws.iter().filter(own).count();
+    // A title has more capitals than names.
+    let title = raws.len() > 2 && 2 * capitals > raws.len() + 1;
     let mut words = Vec::new();
-    for (n, raw) in text.split_whitespace().enumerate() {
-        let word = raw.trim_matches(AROUND);
-        if word.is_empty() {
-            // `-` between numbers, `!=`: kept, where it is more than the end of a sentence.
-            if raw.chars().count() > 1 || raw == "-" {
-                words.push(raw.to_owned());
-            }
-            continue;
+    let mut beginning = true;
+    for (n, raw) in raws.iter().enumerate() {
+        let word = trimmed(raw, n + 1 == raws.len());
+        let after_article = n > 0 && matches!(raws[n - 1].to_lowercase().as_str(), "a" | "an");
+        let case = match (capital(raw), own(&raw)) {
+            (true, true) if !beginning && !title => Case::Name,
+            (false, _) if (capitals > 0 && !title) || after_article => Case::Plain,
+            _ => Case::Unknown,
+        };
+        let small = word.to_lowercase();
+        let shouted = small != word && word.to_uppercase() == word && small.len() > 1 || case == Case::Name;
+        if shouted && SHOUTED.contains(&small.as_str()) && !title {
+            words.push(Word { text: format!("^{small}"), case });
+        } else if !word.is_empty() {
+            words.extend(expand(&small).into_iter().map(|text| Word { text, case }));
         }
-        // A sign belongs to its number, and what follows a name directly belongs to it.
-        let start = raw.len() - raw.trim_start_matches(AROUND).len();
-        let signed = raw[..start].ends_with('-') && word.starts_with(|c: char| c.is_ascii_digit());
-        let small = if signed { format!("-{}", word.to_lowercase()) } else { word.to_lowercase() };
-        let capitals = word.chars().filter(|c| c.is_uppercase()).count();
-        if !shouting && capitals > 0 && (capitals == word.chars().count() && capitals > 1 || n > 0) && SHOUTED.contains(&small.as_str()) {
-            words.push(format!("^{small}"));
-            continue;
-        }
-        // A name in the middle of a sentence has no plural.
-        if n > 0 && capitals > 0 && !shouting && small.ends_with('s') && !small.contains('\'') {
-            words.push(format!("{small}^"));
-            continue;
-        }
-        expand(&small, &mut words);
+        beginning = raw.ends_with(['.', '!', '?', ':']);
     }
     words
 }
 
-/// Writes a contraction out.
-fn expand(word: &str, words: &mut Vec<String>) {
+/// A word without what is around it.
+fn trimmed(raw: &str, last: bool) -> &str {
+    let core = raw.trim_matches(AROUND);
+    if core.is_empty() {
+        // `-` between numbers, `!=`: kept, where it is more than the end of a sentence.
+        return if raw.chars().count() > 1 || raw == "-" { raw } else { "" };
+    }
+    let start = raw.len() - raw.trim_start_matches(AROUND).len();
+    let start = start - usize::from(raw[..start].ends_with(SIGNS));
+    let end = start + raw[start..].trim_end_matches(AROUND).len();
+    // The name of a single letter with a mark behind it, inside a sentence, is another name.
+    let named = !last && core.chars().count() == 1 && !raw.ends_with([',', ':', ';']);
+    if named { &raw[start..] } else { &raw[start..end] }
+}
+
+/// A word with its contraction written out.
+fn expand(word: &str) -> Vec<String> {
+    let two = |first: &str, second: &str| vec![first.to_owned(), second.to_owned()];
     if let Some(base) = word.strip_suffix("n't") {
         let base = match base {
             "ca" => "can",
@@ -281,23 +339,25 @@ fn expand(word: &str, words: &mut Vec<String>) {
             "sha" => "shall",
             base => base,
         };
-        words.extend([base.to_owned(), "not".to_owned()]);
-    } else if word == "cannot" {
-        words.extend(["can".to_owned(), "not".to_owned()]);
-    } else if let Some((base, is)) = word.strip_suffix("'s").filter(|base| BEFORE_IS.contains(base)).map(|base| (base, "is")) {
-        words.extend([base.to_owned(), is.to_owned()]);
-    } else if let Some((base, whole)) = ENDINGS.iter().find_map(|(ending, whole)| Some((word.strip_suffix(ending)?, *whole))) {
-        words.extend([base.to_owned(), whole.to_owned()]);
-    } else {
-        words.push(word.to_owned());
+        return two(base, "not");
+    }
+    if word == "cannot" {
+        return two("can", "not");
+    }
+    if let Some(base) = word.strip_suffix("'s").filter(|base| BEFORE_IS.contains(base)) {
+        return two(base, "is");
+    }
+    match ENDINGS.iter().find_map(|(ending, whole)| Some((word.strip_suffix(ending)?, *whole))) {
+        Some((base, whole)) => two(base, whole),
+        None => vec![word.to_owned()],
     }
 }
 
 /// How many words of `phrase` the words begin with; `None` where they do not.
-fn begins(words: &[String], phrase: &str) -> Option<usize> {
+fn begins(words: &[Word], phrase: &str) -> Option<usize> {
     let mut length = 0;
     for part in phrase.split(' ') {
-        if words.get(length)? != part {
+        if words.get(length)?.text != part {
             return None;
         }
         length += 1;
@@ -306,12 +366,14 @@ fn begins(words: &[String], phrase: &str) -> Option<usize> {
 }
 
 /// Takes phrases off one end, as long as there are any and something is left.
-fn strip(words: &mut Vec<String>, phrases: &[&str], front: bool) {
+fn strip(words: &mut Vec<Word>, phrases: &[&str], front: bool) {
     loop {
         let found = phrases.iter().find_map(|phrase| {
             let length = phrase.split(' ').count();
             let start = if front { 0 } else { words.len().checked_sub(length)? };
-            begins(&words[start..], phrase).filter(|length| *length < words.len()).map(|length| start..start + length)
+            // `How do I spell please`: there it is what is asked about.
+            let quoted = start > 0 && QUOTING.contains(&words[start - 1].text.as_str());
+            begins(&words[start..], phrase).filter(|length| *length < words.len() && !quoted).map(|length| start..start + length)
         });
         match found {
             Some(range) => drop(words.drain(range)),
@@ -321,18 +383,25 @@ fn strip(words: &mut Vec<String>, phrases: &[&str], front: bool) {
 }
 
 /// `Could you tell me where X is` asks `where X is`, `tell me the X` asks `what the X`, `I would like to X` orders `X`.
-fn unwrap_question(words: &mut Vec<String>) {
-    let question = |word: Option<&String>| word.is_some_and(|word| QUESTIONS.contains(&word.as_str()));
+fn unwrap_question(words: &mut Vec<Word>) {
+    let question = |word: Option<&Word>| word.is_some_and(|word| QUESTIONS.contains(&word.text.as_str()));
+    let figure = |word: Option<&Word>| word.is_some_and(|word| word.text.starts_with(|c: char| c.is_ascii_digit()));
     for phrase in TELL {
         if let Some(length) = begins(words, phrase) {
             if question(words.get(length)) {
                 words.drain(..length);
                 return;
             }
-            if phrase.ends_with("tell me") && words.get(length).is_some_and(|word| word == "the") {
-                words.splice(..length, ["what".to_owned()]);
+            if phrase.ends_with("tell me") && words.get(length).is_some_and(|word| word.text == "the") {
+                words.splice(..length, [Word::unknown("what")]);
                 return;
             }
+        }
+    }
+    for phrase in SUMS {
+        if let Some(length) = begins(words, phrase).filter(|length| figure(words.get(*length))) {
+            words.splice(..length, [Word::unknown("what")]);
+            return;
         }
     }
     for phrase in ORDERS {
@@ -342,15 +411,17 @@ fn unwrap_question(words: &mut Vec<String>) {
         }
     }
     for phrase in GIVE {
-        if let Some(length) = begins(words, phrase).filter(|length| words.get(*length).is_some_and(|word| word == "a" || word == "an")) {
-            words.splice(..length, ["give".to_owned(), "me".to_owned()]);
+        if let Some(length) =
+            begins(words, phrase).filter(|length| words.get(*length).is_some_and(|word| word.text == "a" || word.text == "an"))
+        {
+            words.splice(..length, ["give", "me"].map(Word::unknown));
             return;
         }
     }
 }
 
 /// Puts one turn of phrase in the place of all that say the same.
-fn rephrase(words: &[String], doer: &mut Option<Person>) -> Vec<String> {
+fn rephrase(words: Vec<Word>, doer: &mut Option<Person>) -> Vec<Word> {
     let mut said = Vec::with_capacity(words.len());
     let mut at = 0;
     while at < words.len() {
@@ -364,21 +435,12 @@ fn rephrase(words: &[String], doer: &mut Option<Person>) -> Vec<String> {
             match part {
                 "*i" => drop(note(doer, Person::First)),
                 "*you" => drop(note(doer, Person::Second)),
-                part => said.push(part.to_owned()),
+                part => said.push(Word::unknown(part)),
             }
         }
         at += length;
     }
     said
-}
-
-/// One form for words that may stand for each other: singular, figures, one spelling.
-fn canonical(word: &str) -> String {
-    if let Some(name) = word.strip_suffix('^') {
-        return name.to_owned();
-    }
-    let word = singular(word);
-    SYNONYMS.iter().find(|(other, _)| *other == word).map_or(word, |(_, same)| (*same).to_owned())
 }
 
 fn singular(word: &str) -> String {

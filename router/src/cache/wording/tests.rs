@@ -46,7 +46,7 @@ fn no_pair_that_asks_for_something_else_agrees() {
 fn a_question_agrees_with_itself_however_it_is_dressed() {
     for Pair { a, .. } in pairs("questions.tsv") {
         assert!(agree(&a, &a), "{a}");
-        assert!(agree(&a, &format!("  {}  ", a.to_lowercase())) || a.chars().any(char::is_uppercase), "{a}");
+        assert!(agree(&a, &format!("  {}  ", a.replace(' ', "  "))), "{a}");
     }
     for (a, b) in [("", ""), ("?", "?"), ("the", "a")] {
         assert!(!agree(a, b), "{a} | {b}");
@@ -110,6 +110,11 @@ proptest! {
         let at = at % words.len();
         let mut changed = words.clone();
         changed[at] = other;
+        let canonical = |text: &String| {
+            let mut word = Word::unknown(text);
+            word.canonical();
+            word.text
+        };
         let same = words.iter().zip(&changed).all(|(a, b)| canonical(a) == canonical(b));
         prop_assert_eq!(agree(&words.join(" "), &changed.join(" ")), same);
     }
