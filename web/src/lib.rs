@@ -10,6 +10,7 @@ pub mod call;
 mod http;
 mod limits;
 mod listening;
+pub mod operations;
 mod spoken;
 mod wire;
 pub mod ws;

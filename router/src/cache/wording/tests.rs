@@ -34,7 +34,9 @@ fn agree(a: &str, b: &str) -> bool {
 #[test]
 fn no_pair_that_asks_for_something_else_agrees() {
     let mut wrong = Vec::new();
-    for Pair { a, b, .. } in ["questions.tsv", "questions_unseen.tsv"].iter().flat_map(|file| pairs(file)).filter(|pair| !pair.same) {
+    for Pair { a, b, .. } in
+        ["questions.tsv", "questions_more.tsv", "questions_held_out.tsv"].iter().flat_map(|file| pairs(file)).filter(|pair| !pair.same)
+    {
         if agree(&a, &b) || agree(&b, &a) {
             wrong.push(format!("{a} | {b}"));
         }
@@ -63,7 +65,7 @@ async fn rates_with_the_model() {
             return;
         }
     };
-    for file in ["questions.tsv", "questions_unseen.tsv"] {
+    for file in ["questions.tsv", "questions_more.tsv", "questions_held_out.tsv"] {
         let mut judged = Vec::new();
         for Pair { same, a, b } in pairs(file) {
             let request = EmbeddingRequest { texts: vec![a.clone(), b.clone()], ..EmbeddingRequest::default() };
