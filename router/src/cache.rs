@@ -11,7 +11,9 @@ mod control;
 mod flight;
 mod key;
 mod recording;
+mod semantic;
 mod store;
+mod wording;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -20,17 +22,22 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
-use models::{Delta, Prompt};
-use tokio::time::Instant;
+use models::{Delta, Embedder, EmbeddingRequest, Prompt};
+use tokio::time::{Instant, timeout};
 
 use self::control::{Defaults, Plan};
 use self::flight::Flight;
 use self::recording::Recording;
+use self::semantic::{Question, Questions};
 use self::store::{Bounds, Store, Stored};
+use self::wording::Wording;
 use crate::RouteError;
 
 pub use control::{CacheControl, CacheMode, CacheObject, Implicit};
 pub use key::{CacheKey, Scope};
+
+/// Longest wait for the vector of a question; then it is asked like any other. The model takes 4 to 16 ms, more only under load.
+const EMBEDDING: Duration = Duration::from_millis(250);
 
 type Deltas = BoxStream<'static, Result<Delta, RouteError>>;
 
@@ -79,6 +86,8 @@ pub enum CacheStatus {
     Exact,
     /// The answer that somebody else is being given to the same request right now.
     Shared,
+    /// A kept answer to the same question in other words.
+    Semantic,
 }
 
 impl CacheStatus {
@@ -87,7 +96,7 @@ impl CacheStatus {
         match self {
             CacheStatus::Off => "off",
             CacheStatus::Miss => "miss",
-            CacheStatus::Exact | CacheStatus::Shared => "hit",
+            CacheStatus::Exact | CacheStatus::Shared | CacheStatus::Semantic => "hit",
         }
     }
 
@@ -97,6 +106,7 @@ impl CacheStatus {
             CacheStatus::Off | CacheStatus::Miss => None,
             CacheStatus::Exact => Some("exact"),
             CacheStatus::Shared => Some("shared"),
+            CacheStatus::Semantic => Some("semantic"),
         }
     }
 }
@@ -163,12 +173,14 @@ pub struct Cache(Arc<Inner>);
 
 struct Inner {
     settings: CacheSettings,
+    embedder: Option<Arc<dyn Embedder>>,
     shelves: Mutex<Shelves>,
     evicted: AtomicU64,
 }
 
 struct Shelves {
     store: Store,
+    questions: Questions,
     /// Answers on their way that may be joined, with their numbers.
     flights: HashMap<CacheKey, (u64, Weak<Flight>)>,
     /// Flights begun so far.
@@ -176,11 +188,11 @@ struct Shelves {
 }
 
 impl Cache {
-    /// An empty cache.
-    pub fn new(settings: CacheSettings) -> Cache {
+    /// An empty cache. Without an embedder, `semantic` is no more than `exact`.
+    pub fn new(settings: CacheSettings, embedder: Option<Arc<dyn Embedder>>) -> Cache {
         let store = Store::new(Bounds { entries: settings.entries, bytes: settings.bytes });
-        let shelves = Mutex::new(Shelves { store, flights: HashMap::new(), begun: 0 });
-        Cache(Arc::new(Inner { settings, shelves, evicted: AtomicU64::new(0) }))
+        let shelves = Mutex::new(Shelves { store, questions: Questions::default(), flights: HashMap::new(), begun: 0 });
+        Cache(Arc::new(Inner { settings, embedder, shelves, evicted: AtomicU64::new(0) }))
     }
 
     /// Answers from what is kept, or with what `ask` gives, which is then kept. `ask` is called at most once, and not at
@@ -193,14 +205,25 @@ impl Cache {
             return Served { deltas: ask(), report };
         };
         let key = CacheKey::of(&lookup.scope, lookup.prompt, &settings.ignored);
-        let keep = Keep { key, tenant: lookup.scope.tenant.to_owned(), ttl: plan.ttl };
+        let keep = Keep { key, tenant: lookup.scope.tenant.to_owned(), ttl: plan.ttl, question: None };
         if let Some(age) = plan.read
             && let Some(stored) = self.0.get(&key, age, Instant::now())
         {
             report.set(CacheStatus::Exact, key);
             return Served { deltas: replay(stored), report };
         }
-        let deltas = self.0.fly(keep, plan, ask, &report);
+        let asked = plan.threshold.and_then(|threshold| {
+            let (position, words) = semantic::question(lookup.prompt)?;
+            let group = CacheKey::apart_from(&lookup.scope, lookup.prompt, &settings.ignored, position);
+            Some(Asked { group, words, threshold, embedder: self.0.embedder.clone()? })
+        });
+        let deltas = match asked {
+            None => self.0.fly(keep, plan, ask, &report),
+            Some(asked) => {
+                let (inner, report) = (self.0.clone(), report.clone());
+                stream::once(async move { inner.search(asked, keep, plan, ask, &report).await }).flatten().boxed()
+            }
+        };
         Served { deltas, report }
     }
 
@@ -208,13 +231,18 @@ impl Cache {
     pub fn remove(&self, tenant: &str, key: &CacheKey) -> bool {
         let mut shelves = self.0.shelves();
         let owned = shelves.store.tenant(key) == Some(tenant);
+        if owned {
+            shelves.questions.remove(key);
+        }
         owned && shelves.store.remove(key)
     }
 
     /// Keeps the sound of a kept answer; `name` says the voice and the format.
     pub fn put_speech(&self, key: &CacheKey, name: &str, sound: &[u8]) {
         if sound.len() <= self.0.settings.bytes {
-            let gone = self.0.shelves().store.put_speech(key, name, sound.into());
+            let mut shelves = self.0.shelves();
+            let gone = shelves.store.put_speech(key, name, sound.into());
+            shelves.forget(&gone);
             self.0.evicted.fetch_add(gone.len() as u64, Relaxed);
         }
     }
@@ -236,6 +264,23 @@ struct Keep {
     key: CacheKey,
     tenant: String,
     ttl: Duration,
+    /// How it may be found in other words.
+    question: Option<Question>,
+}
+
+/// A question that may have been asked in other words.
+struct Asked {
+    group: CacheKey,
+    words: String,
+    threshold: f32,
+    embedder: Arc<dyn Embedder>,
+}
+
+impl Shelves {
+    /// Forgets the questions of answers that are gone.
+    fn forget(&mut self, gone: &[CacheKey]) {
+        gone.iter().for_each(|key| self.questions.remove(key));
+    }
 }
 
 impl Inner {
@@ -244,7 +289,13 @@ impl Inner {
     }
 
     fn get(&self, key: &CacheKey, age: Duration, now: Instant) -> Option<Arc<Stored>> {
-        self.shelves().store.get(key, now).filter(|stored| now.saturating_duration_since(stored.since) <= age)
+        let mut shelves = self.shelves();
+        let stored = shelves.store.get(key, now);
+        if stored.is_none() {
+            // It may have been there until now.
+            shelves.questions.remove(key);
+        }
+        stored.filter(|stored| now.saturating_duration_since(stored.since) <= age)
     }
 
     /// Joins the answer on its way to the same request, or begins one that others may join.
@@ -266,9 +317,45 @@ impl Inner {
         flight.join().boxed()
     }
 
+    /// Answers with what was kept for the same question in other words; else as for any other request.
+    async fn search(
+        self: &Arc<Inner>,
+        asked: Asked,
+        mut keep: Keep,
+        plan: Plan,
+        ask: impl FnOnce() -> Deltas,
+        report: &CacheReport,
+    ) -> Deltas {
+        let Asked { group, words, threshold, embedder } = asked;
+        let wording = Wording::of(&words);
+        let request = EmbeddingRequest { texts: vec![words], ..EmbeddingRequest::default() };
+        // An embedder that fails or is slow costs a hit, never an answer.
+        let embedded = timeout(EMBEDDING, embedder.embed(request)).await.ok().and_then(Result::ok);
+        if let Some(vector) = embedded.and_then(|embeddings| embeddings.vectors.into_iter().next()) {
+            let question = Question { group, wording, vector: vector.into() };
+            if let Some(age) = plan.read {
+                let found = self.shelves().questions.find(&question, threshold);
+                let now = Instant::now();
+                if let Some((key, stored)) = found.into_iter().find_map(|(key, _)| Some((key, self.get(&key, age, now)?))) {
+                    report.set(CacheStatus::Semantic, key);
+                    return replay(stored);
+                }
+            }
+            keep.question = Some(question);
+        }
+        self.fly(keep, plan, ask, report)
+    }
+
     fn put(&self, keep: &Keep, deltas: Vec<Delta>, bytes: usize, now: Instant) {
         let stored = Stored { deltas, tenant: keep.tenant.clone(), since: now, until: now + keep.ttl };
-        let gone = self.shelves().store.put(keep.key, stored, bytes);
+        let mut shelves = self.shelves();
+        let weight = bytes + keep.question.as_ref().map_or(0, Question::bytes);
+        let gone = shelves.store.put(keep.key, stored, weight);
+        match &keep.question {
+            Some(question) => shelves.questions.put(keep.key, question.clone()),
+            None => shelves.questions.remove(&keep.key),
+        }
+        shelves.forget(&gone);
         self.evicted.fetch_add(gone.len() as u64, Relaxed);
     }
 }

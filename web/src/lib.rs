@@ -10,6 +10,7 @@ mod http;
 mod limits;
 mod listen;
 mod listening;
+pub mod operations;
 mod spoken;
 mod wire;
 pub mod ws;

@@ -1,6 +1,6 @@
 //! An answer as it is kept: its pieces in their order, small ones joined.
 
-use models::{Delta, Finish, Prompt};
+use models::{Delta, Finish};
 use serde_json::{Map, Value};
 
 /// Joined pieces of words are at most this long, bytes: a replay comes in pieces that a reader or a voice can begin with.
@@ -87,14 +87,6 @@ fn json(value: &Value) -> usize {
             Value::Array(list) => list.iter().map(json).sum(),
             Value::Object(object) => weight(object),
         }
-}
-
-/// The words of the message that a question in other words may differ in: the last one, if it is the user's and nothing but text. With its
-/// place.
-pub(super) fn question(prompt: &Prompt) -> Option<(usize, String)> {
-    let last = prompt.messages.last()?;
-    let plain = last.role == models::Role::User && last.parts.iter().all(|part| matches!(part, models::Part::Text(_)));
-    (plain && !last.parts.is_empty()).then(|| (prompt.messages.len() - 1, last.words()))
 }
 
 #[cfg(test)]

@@ -50,7 +50,7 @@ async fn heard(served: Served) -> (CacheStatus, Vec<Result<Delta, RouteError>>) 
 
 #[tokio::test(start_paused = true)]
 async fn an_identical_request_is_answered_from_the_cache_until_its_time_is_up() {
-    let (cache, asked) = (Cache::new(CacheSettings::default()), Asked::default());
+    let (cache, asked) = (Cache::new(CacheSettings::default(), None), Asked::default());
     let ask = || heard(asked.ask(&cache, "t", "hello", cached(), &answer("hi")));
     let (first, fresh) = ask().await;
     let (second, kept) = ask().await;
@@ -63,7 +63,7 @@ async fn an_identical_request_is_answered_from_the_cache_until_its_time_is_up() 
 
 #[tokio::test]
 async fn nobody_is_given_what_was_not_meant_for_them() {
-    let (cache, asked) = (Cache::new(CacheSettings::default()), Asked::default());
+    let (cache, asked) = (Cache::new(CacheSettings::default(), None), Asked::default());
     heard(asked.ask(&cache, "ada", "my balance?", cached(), &answer("10"))).await;
     for (tenant, words, control, expected) in [
         ("ada", "my balance?", cached(), CacheStatus::Exact),
@@ -83,13 +83,13 @@ async fn what_is_not_a_whole_answer_is_asked_for_again() {
     for (n, deltas) in
         [vec![text(), Delta::Finish(Finish::Length)], vec![text()], vec![], vec![Delta::Finish(Finish::Stop)]].iter().enumerate()
     {
-        let (cache, asked) = (Cache::new(CacheSettings::default()), Asked::default());
+        let (cache, asked) = (Cache::new(CacheSettings::default(), None), Asked::default());
         for _ in 0..2 {
             let (status, _) = heard(asked.ask(&cache, "t", "hello", cached(), deltas)).await;
             assert_eq!(status, CacheStatus::Miss, "{n}");
         }
     }
-    let cache = Cache::new(CacheSettings::default());
+    let cache = Cache::new(CacheSettings::default(), None);
     let prompt = Prompt::default();
     let control =
         CacheControl { object: CacheObject { mode: Some(CacheMode::Exact), ..CacheObject::default() }, ..CacheControl::default() };
@@ -104,7 +104,7 @@ async fn what_is_not_a_whole_answer_is_asked_for_again() {
 
 #[tokio::test]
 async fn who_asks_at_the_same_time_shares_the_answer() {
-    let (cache, asked) = (Cache::new(CacheSettings::default()), Asked::default());
+    let (cache, asked) = (Cache::new(CacheSettings::default(), None), Asked::default());
     let served: Vec<Served> = (0..5).map(|_| asked.ask(&cache, "t", "hello", cached(), &answer("hi"))).collect();
     let heard = futures::future::join_all(served.into_iter().map(heard)).await;
     assert_eq!(asked.times(), 1);
@@ -115,7 +115,7 @@ async fn who_asks_at_the_same_time_shares_the_answer() {
 
 #[tokio::test]
 async fn an_answer_nobody_waits_for_is_cancelled_and_not_kept() {
-    let (cache, asked) = (Cache::new(CacheSettings::default()), Asked::default());
+    let (cache, asked) = (Cache::new(CacheSettings::default(), None), Asked::default());
     let mut served = asked.ask(&cache, "t", "hello", cached(), &answer("hi"));
     assert!(served.deltas.next().await.is_some());
     drop(served);
@@ -125,7 +125,7 @@ async fn an_answer_nobody_waits_for_is_cancelled_and_not_kept() {
 
 #[tokio::test]
 async fn one_entry_can_be_forgotten_by_its_owner() {
-    let (cache, asked) = (Cache::new(CacheSettings::default()), Asked::default());
+    let (cache, asked) = (Cache::new(CacheSettings::default(), None), Asked::default());
     let served = asked.ask(&cache, "t", "hello", cached(), &answer("hi"));
     let report = served.report.clone();
     heard(served).await;
@@ -140,7 +140,7 @@ async fn one_entry_can_be_forgotten_by_its_owner() {
 
 #[tokio::test]
 async fn a_fresh_answer_takes_the_place_of_the_kept_one() {
-    let (cache, asked) = (Cache::new(CacheSettings::default()), Asked::default());
+    let (cache, asked) = (Cache::new(CacheSettings::default(), None), Asked::default());
     let ask = |header: Option<&'static str>, words: &'static str| {
         let (mut extra, prompt) = (cached(), Prompt::default());
         let control = CacheControl::take(&mut extra, header).expect("it is allowed");
@@ -162,7 +162,7 @@ async fn a_fresh_answer_takes_the_place_of_the_kept_one() {
 #[tokio::test]
 async fn memory_is_bounded() {
     let settings = CacheSettings { bytes: 20_000, answer_bytes: 5_000, ..CacheSettings::default() };
-    let (cache, asked) = (Cache::new(settings), Asked::default());
+    let (cache, asked) = (Cache::new(settings, None), Asked::default());
     for n in 0..50 {
         heard(asked.ask(&cache, "t", &format!("question {n}"), cached(), &answer(&"x".repeat(1_000)))).await;
         assert!(cache.usage().bytes <= 20_000);
@@ -175,7 +175,7 @@ async fn memory_is_bounded() {
 
 #[tokio::test]
 async fn the_sound_is_kept_with_its_answer() {
-    let (cache, asked) = (Cache::new(CacheSettings::default()), Asked::default());
+    let (cache, asked) = (Cache::new(CacheSettings::default(), None), Asked::default());
     let served = asked.ask(&cache, "t", "hello", cached(), &answer("hi"));
     let report = served.report.clone();
     heard(served).await;
@@ -185,4 +185,62 @@ async fn the_sound_is_kept_with_its_answer() {
     assert_eq!(cache.speech(&key, "heart/wav"), None);
     assert!(cache.remove("t", &key));
     assert_eq!(cache.speech(&key, "heart/mp3"), None);
+}
+
+/// Every text has the same vector: only the guard keeps questions apart.
+struct Blind;
+
+impl Embedder for Blind {
+    fn embed(&self, request: EmbeddingRequest) -> futures::future::BoxFuture<'static, Result<models::Embeddings, ModelError>> {
+        let vectors = request.texts.iter().map(|_| vec![1.0, 0.0]).collect();
+        Box::pin(async move { Ok(models::Embeddings { vectors, usage: None }) })
+    }
+}
+
+/// Never answers.
+struct Stuck;
+
+impl Embedder for Stuck {
+    fn embed(&self, _: EmbeddingRequest) -> futures::future::BoxFuture<'static, Result<models::Embeddings, ModelError>> {
+        Box::pin(futures::future::pending())
+    }
+}
+
+fn semantic() -> Map<String, serde_json::Value> {
+    json!({"cache": "semantic"}).as_object().cloned().unwrap_or_default()
+}
+
+#[tokio::test]
+async fn the_same_question_in_other_words_shares_an_answer_where_that_is_asked_for() {
+    let (cache, asked) = (Cache::new(CacheSettings::default(), Some(Arc::new(Blind))), Asked::default());
+    let first = asked.ask(&cache, "t", "How do I cancel my order?", semantic(), &answer("Like this."));
+    let key = first.report.clone();
+    heard(first).await;
+    for (tenant, words, control, expected) in [
+        ("t", "How can I cancel my order?", semantic(), CacheStatus::Semantic),
+        ("t", "how do I cancel my order?", cached(), CacheStatus::Miss),
+        ("t", "How do I track my order?", semantic(), CacheStatus::Miss),
+        ("u", "What is the way to cancel my order?", semantic(), CacheStatus::Miss),
+    ] {
+        let served = asked.ask(&cache, tenant, words, control, &answer("Otherwise."));
+        let report = served.report.clone();
+        let (status, deltas) = heard(served).await;
+        assert_eq!(status, expected, "{tenant} {words}");
+        if expected == CacheStatus::Semantic {
+            assert_eq!((report.key(), &deltas[0]), (key.key(), &Ok(Delta::Text("Like this.".into()))));
+        }
+    }
+    // A hit that was wrong is forgotten by the key it names.
+    assert!(cache.remove("t", &key.key().expect("it is kept under a key")));
+    let again = heard(asked.ask(&cache, "t", "How could I cancel my order?", semantic(), &answer("x"))).await;
+    assert_eq!(again.0, CacheStatus::Miss);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_embedder_that_hangs_costs_a_hit_and_no_answer() {
+    let (cache, asked) = (Cache::new(CacheSettings::default(), Some(Arc::new(Stuck))), Asked::default());
+    for (words, expected) in [("Why?", CacheStatus::Miss), ("Why?", CacheStatus::Exact), ("why?", CacheStatus::Miss)] {
+        let (status, deltas) = heard(asked.ask(&cache, "t", words, semantic(), &answer("Because."))).await;
+        assert_eq!((status, deltas.len()), (expected, 3), "{words}");
+    }
 }
