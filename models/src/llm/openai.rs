@@ -3,15 +3,15 @@
 //! Pure translation, a prompt to a request and chunks to deltas, plus the lines that send it. Fields that no type here models go through
 //! as they came, in both directions where they have a place. Nothing is retried here: that is the router's.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
-use futures::StreamExt;
-use futures::stream::{self, BoxStream};
+use futures::stream::BoxStream;
 use serde_json::{Map, Value, json};
 
+use super::chat_fields::decimal;
+use super::streamed::{self, Reader};
 use crate::remote::{self, Endpoint};
-use crate::sse::{Event, Parser};
+use crate::sse::Event;
 use crate::{Delta, ErrorKind, Finish, LanguageModel, Message, ModelError, Part, Prompt, Role, Tool, ToolCall, Usage};
 
 /// A provider that speaks the dialect at `endpoint`.
@@ -26,78 +26,19 @@ struct Provider {
 impl LanguageModel for Provider {
     fn complete(&self, prompt: Prompt) -> BoxStream<'static, Result<Delta, ModelError>> {
         let endpoint = self.endpoint.clone();
-        let opened = async move {
-            let target = format!("{}/{}", endpoint.name, prompt.model);
-            match open(&endpoint, &prompt, &target).await {
-                Ok(deltas) => deltas,
-                Err(error) => stream::once(async move { Err(error) }).boxed(),
-            }
+        let target = format!("{}/{}", endpoint.name, prompt.model);
+        let chunks = Chunks::new(&target);
+        let sent = async move {
+            let post = endpoint.post("chat/completions", &prompt.model)?.json(&request(&prompt));
+            endpoint.send(post, &target).await
         };
-        stream::once(opened).flatten().boxed()
-    }
-}
-
-async fn open(endpoint: &Endpoint, prompt: &Prompt, target: &str) -> Result<BoxStream<'static, Result<Delta, ModelError>>, ModelError> {
-    let response = endpoint.send(endpoint.post("chat/completions")?.json(&request(prompt)), target).await?;
-    let reading = Reading { chunks: Chunks::new(target), events: Parser::default(), ready: VecDeque::new(), over: false };
-    let state = (response.bytes_stream().boxed(), reading, target.to_owned());
-    let deltas = stream::unfold(state, |(mut bytes, mut reading, target)| async move {
-        loop {
-            if let Some(item) = reading.ready.pop_front() {
-                return Some((item, (bytes, reading, target)));
-            }
-            if reading.over {
-                return None;
-            }
-            match bytes.next().await {
-                Some(Ok(more)) => reading.push(&more),
-                Some(Err(error)) => reading.end(Some(remote::broken(&target, &error))),
-                None => reading.end(None),
-            }
-        }
-    });
-    Ok(deltas.boxed())
-}
-
-/// Bytes to deltas.
-struct Reading {
-    events: Parser,
-    chunks: Chunks,
-    ready: VecDeque<Result<Delta, ModelError>>,
-    over: bool,
-}
-
-impl Reading {
-    fn push(&mut self, bytes: &[u8]) {
-        let events = match self.events.push(bytes) {
-            Ok(events) => events,
-            Err(_) => return self.end(Some(self.chunks.error(ErrorKind::Protocol, "sent an event without end"))),
-        };
-        for event in events {
-            match self.chunks.event(&event) {
-                Ok(deltas) => self.ready.extend(deltas.into_iter().map(Ok)),
-                Err(error) => return self.end(Some(error)),
-            }
-            if self.chunks.done {
-                return self.end(None);
-            }
-        }
-    }
-
-    fn end(&mut self, error: Option<ModelError>) {
-        self.over = true;
-        // What comes after the finish reason is at most a count of tokens: an answer that is whole does not fail for it.
-        if self.chunks.complete() {
-            return;
-        }
-        let cut = || self.chunks.error(ErrorKind::Closed, "the stream ended before the answer did");
-        self.ready.push_back(Err(error.unwrap_or_else(cut)));
+        streamed::answer(sent, chunks)
     }
 }
 
 /// Reads the chunks of one streamed completion.
 #[derive(Debug)]
-pub struct Chunks {
+pub(crate) struct Chunks {
     target: String,
     finished: bool,
     /// `[DONE]` came.
@@ -106,33 +47,8 @@ pub struct Chunks {
 
 impl Chunks {
     /// For an answer of `target`, `provider/model`.
-    pub fn new(target: &str) -> Chunks {
+    pub(crate) fn new(target: &str) -> Chunks {
         Chunks { target: target.to_owned(), finished: false, done: false }
-    }
-
-    /// Whether the answer is whole: a finish reason or `[DONE]` came.
-    pub fn complete(&self) -> bool {
-        self.finished || self.done
-    }
-
-    /// The deltas of one event.
-    pub fn event(&mut self, event: &Event) -> Result<Vec<Delta>, ModelError> {
-        let data = event.data.trim();
-        if data == "[DONE]" {
-            self.done = true;
-            return Ok(Vec::new());
-        }
-        if data.is_empty() {
-            return Ok(Vec::new());
-        }
-        let chunk: Value = serde_json::from_str(data).map_err(|error| {
-            let start: String = data.chars().take(80).collect();
-            self.error(ErrorKind::Protocol, format!("sent a chunk that is not JSON ({error}): {start}"))
-        })?;
-        if event.event == "error" || chunk.get("error").is_some_and(|error| !error.is_null()) {
-            return Err(self.in_band(&chunk));
-        }
-        Ok(self.deltas(&chunk))
     }
 
     fn deltas(&mut self, chunk: &Value) -> Vec<Delta> {
@@ -183,9 +99,35 @@ impl Chunks {
         };
         ModelError { status: code, ..self.error(kind, remote::message(chunk).unwrap_or_else(|| error.to_string())) }
     }
+}
 
-    fn error(&self, kind: ErrorKind, detail: impl Into<String>) -> ModelError {
-        ModelError::new(kind, &self.target, detail)
+impl Reader for Chunks {
+    fn event(&mut self, event: &Event) -> Result<Vec<Delta>, ModelError> {
+        let data = event.data.trim();
+        if data == "[DONE]" {
+            self.done = true;
+            return Ok(Vec::new());
+        }
+        if data.is_empty() {
+            return Ok(Vec::new());
+        }
+        let chunk = self.json(data)?;
+        if event.event == "error" || chunk.get("error").is_some_and(|error| !error.is_null()) {
+            return Err(self.in_band(&chunk));
+        }
+        Ok(self.deltas(&chunk))
+    }
+
+    fn over(&self) -> bool {
+        self.done
+    }
+
+    fn complete(&self) -> bool {
+        self.finished || self.done
+    }
+
+    fn target(&self) -> &str {
+        &self.target
     }
 }
 
@@ -277,11 +219,6 @@ pub fn request(prompt: &Prompt) -> Value {
         }
     }
     Value::Object(body)
-}
-
-/// 0.7 and not 0.699999988079071.
-fn decimal(value: f32) -> Value {
-    json!((f64::from(value) * 1e6).round() / 1e6)
 }
 
 fn message(message: &Message) -> Value {
