@@ -8,7 +8,7 @@ mod completion;
 mod convert;
 #[cfg(feature = "gtcrn")]
 pub mod denoise;
-mod embedding;
+pub mod embedding;
 mod error;
 #[cfg(feature = "fetch")]
 mod fetch;

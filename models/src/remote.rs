@@ -226,6 +226,24 @@ fn error_of(body: &Value) -> &Value {
     body.get("error").unwrap_or(body)
 }
 
+/// The JSON of a whole answer of at most `most` bytes, within a deadline.
+pub(crate) async fn json(response: Response, most: usize, within: Duration, target: &str) -> Result<Value, ModelError> {
+    let read = async {
+        let mut body = Vec::new();
+        let mut bytes = response.bytes_stream();
+        while let Some(more) = bytes.next().await {
+            body.extend_from_slice(&more.map_err(|error| broken(target, &error))?);
+            if body.len() > most {
+                return Err(ModelError::new(ErrorKind::Protocol, target, format!("sent more than {most} bytes; ask for less at once")));
+            }
+        }
+        serde_json::from_slice(&body)
+            .map_err(|error| ModelError::new(ErrorKind::Protocol, target, format!("sent an answer that is not JSON: {error}")))
+    };
+    let late = || ModelError::new(ErrorKind::Timeout, target, format!("no whole answer within {} s", within.as_secs()));
+    tokio::time::timeout(within, read).await.unwrap_or_else(|_| Err(late()))
+}
+
 /// What an HTTP status means.
 pub(crate) fn kind(status: StatusCode) -> ErrorKind {
     match status.as_u16() {

@@ -9,6 +9,12 @@ mod effort;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 #[cfg(feature = "remote")]
+pub mod gemini;
+#[cfg(feature = "remote")]
 pub mod openai;
+#[cfg(feature = "remote")]
+pub mod presets;
+#[cfg(feature = "remote")]
+pub mod quirks;
 #[cfg(feature = "remote")]
 mod streamed;

@@ -101,9 +101,11 @@ fn dialogue(prompt: &Prompt) -> (Vec<Value>, Value) {
             let own = message.extra.get("anthropic_content").and_then(Value::as_array).cloned().unwrap_or_default();
             let thoughts = blocks.iter().take_while(|block| is_thought(block)).count();
             blocks.splice(thoughts..thoughts, own);
-            blocks.extend(message.tool_calls.iter().map(
-                |call| json!({"type": "tool_use", "id": tool_id(&call.id), "name": call.name, "input": arguments(&call.arguments)}),
-            ));
+            blocks.extend(
+                message.tool_calls.iter().map(
+                    |call| json!({"type": "tool_use", "id": tool_id(&call.id), "name": call.name, "input": arguments(&call.arguments)}),
+                ),
+            );
         }
         mark(&mut blocks, message);
         turn.rest.append(&mut blocks);

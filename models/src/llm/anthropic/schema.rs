@@ -30,7 +30,8 @@ pub(super) fn closed(schema: &Value) -> Value {
             key if REFUSED.contains(&key) => wishes.push(format!("{key}: {value}")),
             "properties" | "$defs" | "definitions" => {
                 let members = value.as_object().into_iter().flatten();
-                closed.insert(key.clone(), members.map(|(name, member)| (name.clone(), self::closed(member))).collect::<Map<_, _>>().into());
+                closed
+                    .insert(key.clone(), members.map(|(name, member)| (name.clone(), self::closed(member))).collect::<Map<_, _>>().into());
             }
             "items" | "not" | "additionalProperties" if value.is_object() => {
                 closed.insert(key.clone(), self::closed(value));

@@ -65,10 +65,8 @@ fn results_of_parallel_calls_come_first_in_one_user_turn() {
     let mut failed = answered("c 2", "boom");
     failed.extra = extra(json!({"is_error": true, "cache_control": {"type": "ephemeral"}}));
     let calls = vec![call("c1", "f", ""), call("c 2", "g", "{\"a\":1}"), call("c3", "h", "not JSON")];
-    let prompt = prompt(
-        "claude-sonnet-4-5",
-        vec![user(), calling(calls), answered("c1", "fine"), failed, Message::text(Role::User, "And?")],
-    );
+    let prompt =
+        prompt("claude-sonnet-4-5", vec![user(), calling(calls), answered("c1", "fine"), failed, Message::text(Role::User, "And?")]);
     check(
         &prompt,
         &[
@@ -103,11 +101,7 @@ fn the_four_ways_to_choose_a_tool_and_one_at_a_time() {
         (Value::Null, false, json!({"type": "auto", "disable_parallel_tool_use": true})),
         (json!("required"), false, json!({"type": "any", "disable_parallel_tool_use": true})),
         (json!("none"), false, json!({"type": "none"})),
-        (
-            json!({"type": "any", "disable_parallel_tool_use": true}),
-            true,
-            json!({"type": "any", "disable_parallel_tool_use": true}),
-        ),
+        (json!({"type": "any", "disable_parallel_tool_use": true}), true, json!({"type": "any", "disable_parallel_tool_use": true})),
     ];
     for (choice, parallel, expected) in cases {
         let mut prompt = prompt("claude-sonnet-4-5", vec![user()]);
@@ -229,10 +223,7 @@ fn effort_becomes_thinking_that_leaves_room_for_the_answer() {
         ("claude-opus-4-6", "high", None, json!({"type": "adaptive"}), 64_000, Value::Null),
         ("kimi-k2", "medium", None, budget(8_192), 12_288, Value::Null),
     ] {
-        check(
-            &ask(model, effort, most),
-            &[("/thinking", thinking), ("/max_tokens", json!(max_tokens)), ("/temperature", temperature)],
-        );
+        check(&ask(model, effort, most), &[("/thinking", thinking), ("/max_tokens", json!(max_tokens)), ("/temperature", temperature)]);
     }
     check(&ask("claude-opus-4-6", "minimal", None), &[("/output_config/effort", json!("low"))]);
     // A forced call and thinking exclude each other.
@@ -275,7 +266,10 @@ fn a_schema_is_held_to_by_the_model_or_by_a_forced_tool() {
 fn a_dialogue_begins_with_the_user_and_ends_without_white_space() {
     let begun = Message::text(Role::Assistant, "Once upon \n");
     check(
-        &prompt("claude-3-haiku-20240307", vec![Message::text(Role::Assistant, "Hello!"), user(), begun, Message::text(Role::Assistant, " ")]),
+        &prompt(
+            "claude-3-haiku-20240307",
+            vec![Message::text(Role::Assistant, "Hello!"), user(), begun, Message::text(Role::Assistant, " ")],
+        ),
         &[
             ("/messages/0/role", json!("user")),
             ("/messages/1/content/0/text", json!("Hello!")),

@@ -96,7 +96,64 @@ fn a_request_keeps_what_it_does_not_know() {
             {"role": "user", "content": [{"type": "text", "text": "Hi"}, {"type": "image_url", "image_url": {"url": "data:,"}}], "name": "ann"},
             {"role": "assistant", "content": null, "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]}],
         "max_tokens": 9, "temperature": 0.7, "stop": ["x"], "stream": true});
-    assert_eq!(request(&prompt), expected);
+    assert_eq!(request(&prompt, Quirks::NONE), expected);
+}
+
+#[test]
+fn a_strict_server_gets_nothing_it_refuses() {
+    let mut system = Message::text(Role::System, "");
+    system.parts = vec![Part::Cached { text: "Long.".into(), cache_control: json!({"type": "ephemeral"}) }];
+    let mut assistant = Message::text(Role::Assistant, "Hm.");
+    assistant.parts.insert(0, Part::Reasoning { text: "thought".into(), signature: Some("s".into()), redacted: None });
+    let google = json!({"extra_content": {"google": {"thought_signature": "s"}}});
+    let call = ToolCall { id: "c".into(), name: "f".into(), extra: google.as_object().cloned().unwrap_or_default(), ..ToolCall::default() };
+    assistant.tool_calls.push(call);
+    let mut failed = Message { tool_call_id: Some("c".into()), ..Message::text(Role::Tool, "boom") };
+    failed.extra = [("is_error".to_owned(), json!(true)), ("cache_control".to_owned(), json!({}))].into_iter().collect();
+    failed.extra.insert("name".into(), json!("f"));
+    let extra = json!({"thinking": {"type": "enabled", "budget_tokens": 4_096}, "top_k": 5, "user": "ann", "stream_options": {}});
+    let prompt = Prompt {
+        model: "m".into(),
+        messages: vec![system, assistant, failed],
+        sampling: Sampling { max_tokens: Some(9), seed: Some(1), ..Sampling::default() },
+        extra: extra.as_object().cloned().unwrap_or_default(),
+        ..Prompt::default()
+    };
+    let quirks = crate::llm::presets::find("mistral").map(|preset| preset.quirks).unwrap_or_default();
+    let expected = json!({"model": "m", "messages": [
+            {"role": "system", "content": "Long."},
+            {"role": "assistant", "content": "Hm.",
+                "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": ""}}]},
+            {"role": "tool", "content": "Error: boom", "tool_call_id": "c"}],
+        "max_tokens": 9, "random_seed": 1, "stream": true, "reasoning_effort": "medium"});
+    assert_eq!(request(&prompt, quirks), expected);
+    let quirks = crate::llm::presets::find("openai").map(|preset| preset.quirks).unwrap_or_default();
+    let body = request(&prompt, quirks);
+    assert_eq!((&body["max_completion_tokens"], &body["max_tokens"], &body["user"]), (&json!(9), &Value::Null, &json!("ann")));
+    // A server that ignores what it does not know gets all of it.
+    let body = request(&prompt, Quirks::NONE);
+    assert_eq!(body["messages"][0]["content"][0]["cache_control"], json!({"type": "ephemeral"}));
+    assert_eq!((&body["messages"][1]["reasoning_content"], &body["top_k"]), (&json!("thought"), &json!(5)));
+}
+
+#[test]
+fn what_servers_do_otherwise_is_understood() {
+    let stream = concat!(
+        "data: {\"choices\":[{\"delta\":{\"content\":[{\"type\":\"thinking\",\"thinking\":[{\"type\":\"text\",\"text\":\"hm\"}]},{\"type\":\"text\",\"text\":\"Hi\"}]}}]}\n\n",
+        "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]}}]}\n\n",
+        "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"b\",\"function\":{\"name\":\"g\",\"arguments\":\"{\"}}]}}]}\n\n",
+        "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"oops\"}}]}}]}\n\n",
+        "data: {\"search_results\":[{\"url\":\"https://a\",\"title\":\"A\"}],\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}],",
+        "\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":7,\"total_tokens\":15,\"prompt_cache_hit_tokens\":4,\"completion_tokens_details\":{\"reasoning_tokens\":3}}}\n\n",
+    );
+    let (completion, error) = read(&[stream.as_bytes()]);
+    assert_eq!((completion.text.as_str(), completion.reasoning.as_str(), error), ("Hi", "hm", None));
+    let calls: Vec<(&str, &str)> = completion.tool_calls.iter().map(|call| (call.id.as_str(), call.arguments.as_str())).collect();
+    // Text that is no JSON goes on as the model wrote it.
+    assert_eq!((calls, completion.finish), (vec![("a", "{}"), ("b", "{oops")], Some(Finish::ToolCalls)));
+    let usage = Usage { input_tokens: 5, cached_tokens: 4, output_tokens: 10, reasoning_tokens: 3, ..Usage::default() };
+    assert_eq!(completion.usage, Some(usage));
+    assert_eq!(completion.extra["message"]["annotations"][0]["url_citation"]["url"], json!("https://a"));
 }
 
 #[test]
