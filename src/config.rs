@@ -5,6 +5,7 @@
 //! [`written`] and nowhere else.
 
 mod checked;
+mod provider;
 mod variables;
 mod written;
 
@@ -73,6 +74,10 @@ pub fn print(written: &Written) -> Result<String, ConfigError> {
     }
     for provider in &mut shown.provider {
         provider.base_url = provider.base_url.take().map(|url| without_password(&url));
+        // A header may be a key; the name of a variable is none.
+        for value in provider.headers.values_mut().filter(|value| !value.starts_with("env:")) {
+            *value = "***".to_owned();
+        }
     }
     toml::to_string_pretty(&shown).map_err(|error| ConfigError::new(format!("the configuration cannot be written: {error}")))
 }

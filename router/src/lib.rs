@@ -8,6 +8,7 @@
 mod answer;
 mod attempt;
 pub mod duration;
+mod embed;
 mod error;
 mod facts;
 mod hash;
