@@ -8,6 +8,7 @@ mod cache;
 mod checked;
 mod limit;
 mod record;
+mod provider;
 mod variables;
 mod written;
 
@@ -80,6 +81,10 @@ pub fn print(written: &Written) -> Result<String, ConfigError> {
     }
     for provider in &mut shown.provider {
         provider.base_url = provider.base_url.take().map(|url| without_password(&url));
+        // A header may be a key; the name of a variable is none.
+        for value in provider.headers.values_mut().filter(|value| !value.starts_with("env:")) {
+            *value = "***".to_owned();
+        }
     }
     toml::to_string_pretty(&shown).map_err(|error| ConfigError::new(format!("the configuration cannot be written: {error}")))
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use futures::stream::{self, BoxStream, StreamExt};
 use models::denoise::Denoiser;
+use models::llm::presets::Wire;
 use models::remote::Endpoint;
 use models::turn::SmartTurn;
 use models::vad::VoiceDetector;
@@ -53,7 +54,8 @@ pub fn engines(config: &Config) -> Result<Engines> {
     let endpoint = |name: &str| -> Result<Endpoint> {
         let found = config.providers.iter().find(|provider| provider.name == name);
         match found.map(|provider| &provider.dialect) {
-            Some(Dialect::Openai(endpoint)) => Ok(endpoint.clone()),
+            Some(Dialect::Remote { wire: Wire::Openai, endpoint, .. }) => Ok(endpoint.clone()),
+            Some(Dialect::Remote { wire, .. }) => bail!("provider {name:?} speaks {}, which has no speech engines", wire.name()),
             Some(Dialect::Embedded) => bail!("provider {name:?} is embedded and has no speech engines"),
             None => bail!("there is no [[provider]] named {name:?}"),
         }
@@ -109,15 +111,18 @@ pub fn catalogue(config: &Config) -> Result<Catalogue> {
 fn router(config: &Config, weights: &Weights) -> Result<Router> {
     let mut providers = Vec::new();
     for provider in &config.providers {
-        let (model, names): (Arc<dyn LanguageModel>, Vec<String>) = match &provider.dialect {
+        providers.push(match &provider.dialect {
             Dialect::Embedded => {
                 let embedded = Embedded::load(config, weights)?;
                 let names = embedded.models.iter().map(|(name, _)| name.clone()).collect();
-                (Arc::new(embedded), names)
+                router::Provider::new(&provider.name, Arc::new(embedded), names)
             }
-            Dialect::Openai(endpoint) => (models::llm::openai::provider(endpoint.clone()), provider.models.clone()),
-        };
-        providers.push(router::Provider { name: provider.name.clone(), model, models: names });
+            Dialect::Remote { wire, endpoint, quirks } => {
+                let model = wire.language_model(endpoint.clone(), *quirks);
+                let embedder = wire.embedder(endpoint.clone(), *quirks);
+                router::Provider { embedder, ..router::Provider::new(&provider.name, model, provider.models.clone()) }
+            }
+        });
     }
     let routers = config.routers.clone();
     Ok(Router::new(router::Config { providers, routers, default_model: config.default_model.clone() })?)

@@ -1,5 +1,10 @@
 //! Texts as vectors, for search and for comparing what they mean.
 
+#[cfg(feature = "remote")]
+pub mod gemini;
+#[cfg(feature = "remote")]
+pub mod openai;
+
 use futures::future::BoxFuture;
 use serde_json::{Map, Value};
 

@@ -12,6 +12,7 @@ pub mod denoise;
 #[cfg(feature = "minilm")]
 pub mod embed;
 mod embedding;
+pub mod embedding;
 mod error;
 #[cfg(feature = "fetch")]
 mod fetch;

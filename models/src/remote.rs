@@ -41,25 +41,63 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// Where a key stands in a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeyPlace {
+    /// `Authorization: Bearer ...`.
+    #[default]
+    Bearer,
+    /// A header of this name.
+    Header(&'static str),
+}
+
 /// Where a remote engine is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Endpoint {
     /// Its name in the configuration, shown in errors.
     pub name: String,
-    /// Up to and including the version, `http://127.0.0.1:9100/v1`.
+    /// Up to and including the version, `http://127.0.0.1:9100/v1`; `{model}` in it stands for the model's name.
     pub base_url: String,
-    /// Sent as a bearer token, where there is one.
+    /// The key, where it needs one.
     pub key: Option<Secret>,
+    /// How the key is sent.
+    pub key_place: KeyPlace,
+    /// Further headers of every request; they may be secret too.
+    pub headers: Vec<(String, Secret)>,
+    /// Further parameters of every URL.
+    pub query: Vec<(String, String)>,
 }
 
 impl Endpoint {
-    /// A POST to `path` under the base URL.
-    pub(crate) fn post(&self, path: &str) -> Result<RequestBuilder, ModelError> {
-        let request = client()?.post(format!("{}/{path}", self.base_url.trim_end_matches('/')));
-        Ok(match &self.key {
-            Some(key) => request.bearer_auth(key.reveal()),
-            None => request,
+    /// An endpoint that takes its key as a bearer token.
+    pub fn new(name: impl Into<String>, base_url: impl Into<String>, key: Option<Secret>) -> Endpoint {
+        let (name, base_url) = (name.into(), base_url.into());
+        Endpoint { name, base_url, key, key_place: KeyPlace::Bearer, headers: Vec::new(), query: Vec::new() }
+    }
+
+    /// A POST to `path` under the base URL, for this model.
+    pub(crate) fn post(&self, path: &str, model: &str) -> Result<RequestBuilder, ModelError> {
+        let base = self.base_url.trim_end_matches('/');
+        let url = if base.contains("{model}") { base.replace("{model}", &segment(model)) } else { base.to_owned() };
+        let mut url = format!("{url}/{path}");
+        for (name, value) in &self.query {
+            let before = if url.contains('?') { '&' } else { '?' };
+            url.push_str(&format!("{before}{}={}", segment(name), segment(value)));
+        }
+        let mut request = client()?.post(url);
+        for (name, value) in &self.headers {
+            request = request.header(name, value.reveal());
+        }
+        Ok(match (&self.key, self.key_place) {
+            (Some(key), KeyPlace::Bearer) => request.bearer_auth(key.reveal()),
+            (Some(key), KeyPlace::Header(name)) => request.header(name, key.reveal()),
+            (None, _) => request,
         })
+    }
+
+    /// Whether its configuration sets this header.
+    pub(crate) fn sets(&self, header: &str) -> bool {
+        self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(header))
     }
 
     /// Sends a request and waits for a good answer's head; anything else is the error it means.
@@ -72,6 +110,21 @@ impl Endpoint {
         };
         if response.status().is_success() { Ok(response) } else { Err(refusal(target, response).await) }
     }
+}
+
+/// One segment of a URL's path (RFC 3986 section 3.3): a name that a caller wrote must not lead anywhere else.
+pub(crate) fn segment(name: &str) -> String {
+    let mut segment = String::new();
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'~' | b'@' | b':' => segment.push(char::from(byte)),
+            // `..` climbs however it is written; no model is called so.
+            b'.' if name.bytes().all(|other| other == b'.') => segment.push('_'),
+            b'.' => segment.push('.'),
+            _ => segment.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    segment
 }
 
 /// The one client: its connections are shared by all engines.
@@ -139,7 +192,56 @@ async fn refusal(target: &str, response: Response) -> ModelError {
     };
     // The status is known already: a body that does not come is not waited for.
     let _ = tokio::time::timeout(CONNECT, read).await;
-    ModelError { status: Some(status.as_u16()), retry_after, ..ModelError::new(kind(status), target, detail(status, &body)) }
+    let said = serde_json::from_slice::<Value>(&body).unwrap_or_default();
+    let kind = reason(&said).unwrap_or_else(|| kind(status));
+    let retry_after = retry_after.or_else(|| retry_delay(&said));
+    ModelError { status: Some(status.as_u16()), retry_after, ..ModelError::new(kind, target, detail(status, &body)) }
+}
+
+/// What the body says more exactly than the status, which is 400 in all of these: our account's trouble is not the caller's mistake.
+fn reason(body: &Value) -> Option<ErrorKind> {
+    let error = error_of(body);
+    let details = error["details"].as_array().into_iter().flatten();
+    // Google's answer to a wrong key.
+    if details.into_iter().any(|detail| detail["reason"] == "API_KEY_INVALID") {
+        return Some(ErrorKind::Unauthorized);
+    }
+    // Anthropic's answer to an account without money.
+    if error["message"].as_str().is_some_and(|said| said.contains("credit balance is too low")) {
+        return Some(ErrorKind::Unauthorized);
+    }
+    matches!(error["code"].as_str(), Some("content_filter" | "content_policy_violation")).then_some(ErrorKind::Refused)
+}
+
+/// `RetryInfo` of Google's errors: seconds with an `s`.
+fn retry_delay(body: &Value) -> Option<Duration> {
+    let delay = error_of(body)["details"].as_array()?.iter().find_map(|detail| detail["retryDelay"].as_str())?;
+    let seconds = delay.strip_suffix('s')?.parse::<f64>().ok()?;
+    (0.0..=LONGEST_RETRY).contains(&seconds).then(|| Duration::from_secs_f64(seconds))
+}
+
+/// The error object; Google wraps it in a list where it was asked for a stream.
+fn error_of(body: &Value) -> &Value {
+    let body = body.get(0).unwrap_or(body);
+    body.get("error").unwrap_or(body)
+}
+
+/// The JSON of a whole answer of at most `most` bytes, within a deadline.
+pub(crate) async fn json(response: Response, most: usize, within: Duration, target: &str) -> Result<Value, ModelError> {
+    let read = async {
+        let mut body = Vec::new();
+        let mut bytes = response.bytes_stream();
+        while let Some(more) = bytes.next().await {
+            body.extend_from_slice(&more.map_err(|error| broken(target, &error))?);
+            if body.len() > most {
+                return Err(ModelError::new(ErrorKind::Protocol, target, format!("sent more than {most} bytes; ask for less at once")));
+            }
+        }
+        serde_json::from_slice(&body)
+            .map_err(|error| ModelError::new(ErrorKind::Protocol, target, format!("sent an answer that is not JSON: {error}")))
+    };
+    let late = || ModelError::new(ErrorKind::Timeout, target, format!("no whole answer within {} s", within.as_secs()));
+    tokio::time::timeout(within, read).await.unwrap_or_else(|_| Err(late()))
 }
 
 /// What an HTTP status means.
@@ -168,7 +270,7 @@ fn detail(status: StatusCode, body: &[u8]) -> String {
 
 /// The words of an error object in any of its known shapes.
 pub(crate) fn message(body: &Value) -> Option<String> {
-    let error = body.get("error").unwrap_or(body);
+    let error = error_of(body);
     let text = error.get("message").or_else(|| error.get("detail")).or(Some(error)).and_then(Value::as_str)?;
     Some(text.to_owned())
 }
@@ -187,7 +289,7 @@ mod tests {
 
     #[test]
     fn a_secret_is_never_shown() {
-        let endpoint = Endpoint { name: "a".into(), base_url: "http://a".into(), key: Some(Secret::new("sk-123")) };
+        let endpoint = Endpoint::new("a", "http://a", Some(Secret::new("sk-123")));
         assert!(!format!("{endpoint:?}").contains("sk-123"));
     }
 
@@ -200,6 +302,27 @@ mod tests {
         for status in [429, 500, 502, 503, 504, 529] {
             let kind = kind(StatusCode::from_u16(status).expect("a status"));
             assert!(ModelError::new(kind, "t", "").retryable(), "{status}");
+        }
+    }
+
+    #[test]
+    fn an_account_in_trouble_is_not_the_callers_mistake() {
+        for (body, kind, seconds) in [
+            (r#"{"error":{"details":[{"reason":"API_KEY_INVALID"}]}}"#, Some(ErrorKind::Unauthorized), None),
+            (r#"{"error":{"message":"Your credit balance is too low to go on."}}"#, Some(ErrorKind::Unauthorized), None),
+            (r#"{"error":{"code":"content_filter","message":"no"}}"#, Some(ErrorKind::Refused), None),
+            (r#"[{"error":{"code":429,"details":[{"retryDelay":"1.5s"}]}}]"#, None, Some(1.5)),
+            (r#"{"error":{"details":[{"retryDelay":"never"}]}}"#, None, None),
+        ] {
+            let body: Value = serde_json::from_str(body).expect("it is JSON");
+            assert_eq!((reason(&body), retry_delay(&body).map(|delay| delay.as_secs_f64())), (kind, seconds), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_models_name_stays_one_segment_of_the_path() {
+        for (name, expected) in [("gemini-2.5-pro", "gemini-2.5-pro"), ("../x?key=1#", "..%2Fx%3Fkey%3D1%23"), ("..", "__")] {
+            assert_eq!(segment(name), expected);
         }
     }
 

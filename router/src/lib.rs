@@ -11,6 +11,7 @@ mod cache;
 pub mod catalogue;
 pub mod cost;
 pub mod duration;
+mod embed;
 mod error;
 mod executor;
 mod facts;

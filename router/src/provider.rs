@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use models::LanguageModel;
+use models::{Embedder, LanguageModel};
 
 /// Something that answers prompts under a name: `upstream` serves `upstream/anything`.
 #[derive(Clone)]
@@ -12,8 +12,17 @@ pub struct Provider {
     pub name: String,
     /// What answers.
     pub model: Arc<dyn LanguageModel>,
+    /// What embeds texts, where it can.
+    pub embedder: Option<Arc<dyn Embedder>>,
     /// Ids of its models, without the name in front; may be empty where the provider is not asked.
     pub models: Vec<String>,
+}
+
+impl Provider {
+    /// A provider that answers prompts only.
+    pub fn new(name: impl Into<String>, model: Arc<dyn LanguageModel>, models: Vec<String>) -> Provider {
+        Provider { name: name.into(), model, embedder: None, models }
+    }
 }
 
 impl fmt::Debug for Provider {

@@ -114,6 +114,10 @@ impl Router {
         Ok(Router(Arc::new(Inner { default, ..inner })))
     }
 
+    pub(crate) fn providers(&self) -> &[Provider] {
+        &self.0.providers
+    }
+
     /// The signals that any rule reads.
     pub fn wanted(&self) -> SignalSet {
         self.0.routers.iter().fold(SignalSet::NONE, |all, router| all.union(router.wanted()))

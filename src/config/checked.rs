@@ -8,19 +8,22 @@ use std::time::Duration;
 use audio::Probability;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
+use models::llm::presets::Wire;
+use models::llm::quirks::Quirks;
 use models::remote::{Endpoint, Secret};
 use models::{Delta, ErrorKind, Language, LanguageModel, ModelError, Prompt};
 use router::limit::Policy;
 use router::{Provider, Router, RouterObject};
 
 use super::record::RecordConfig;
+use super::provider::providers;
 use super::written::{self, Written};
 use super::{ConfigError, Environment};
 
 /// Name of the provider that is always there.
-const EMBEDDED: &str = "embedded";
+pub(super) const EMBEDDED: &str = "embedded";
 /// The embedded model that is always there.
-const EMBEDDED_MODEL: &str = "smollm2-135m";
+pub(super) const EMBEDDED_MODEL: &str = "smollm2-135m";
 /// What a remote transcriber is asked for where only its provider is named.
 const REMOTE_TRANSCRIBER: &str = "whisper-1";
 /// What a remote synthesizer is asked for where only its provider is named.
@@ -192,8 +195,15 @@ pub struct ProviderConfig {
 pub enum Dialect {
     /// The models that run in this process.
     Embedded,
-    /// An OpenAI-compatible base URL.
-    Openai(Endpoint),
+    /// A base URL.
+    Remote {
+        /// What is spoken there.
+        wire: Wire,
+        /// Where it is.
+        endpoint: Endpoint,
+        /// How it differs from others that speak the same.
+        quirks: Quirks,
+    },
 }
 
 impl Written {
@@ -235,8 +245,7 @@ impl Written {
 impl Config {
     /// Compiles the routers against providers of these names that answer nothing.
     fn compile(&self) -> Result<(), ConfigError> {
-        let silent =
-            |provider: &ProviderConfig| Provider { name: provider.name.clone(), model: Arc::new(Silent), models: provider.models.clone() };
+        let silent = |provider: &ProviderConfig| Provider::new(&provider.name, Arc::new(Silent), provider.models.clone());
         let config = router::Config {
             providers: self.providers.iter().map(silent).collect(),
             routers: self.routers.clone(),
@@ -290,47 +299,6 @@ fn limits(server: &written::Server) -> Result<Limits, ConfigError> {
     })
 }
 
-fn providers(
-    written: &[written::Provider],
-    embedded: &[EmbeddedModel],
-    environment: &Environment,
-) -> Result<Vec<ProviderConfig>, ConfigError> {
-    let own: Vec<String> = std::iter::once(EMBEDDED_MODEL.to_owned()).chain(embedded.iter().map(|model| model.name.clone())).collect();
-    let mut providers = Vec::new();
-    if !written.iter().any(|provider| provider.name == EMBEDDED) {
-        providers.push(ProviderConfig { name: EMBEDDED.to_owned(), dialect: Dialect::Embedded, models: own.clone() });
-    }
-    for (n, provider) in written.iter().enumerate() {
-        let at = |key: &str| format!("provider[{n}].{key} ({})", provider.name);
-        let dialect = match provider.dialect.as_str() {
-            "embedded" => Dialect::Embedded,
-            "openai" => {
-                let base_url = provider.base_url.clone().filter(|url| url.starts_with("http://") || url.starts_with("https://"));
-                let base_url = base_url.ok_or_else(|| {
-                    ConfigError::new(format!("{}: needs a URL, for instance \"http://127.0.0.1:9100/v1\"", at("base_url")))
-                })?;
-                let key = provider.api_key_env.as_ref().filter(|name| !name.is_empty()).map(|name| {
-                    let key = environment.iter().find(|(variable, value)| variable == name && !value.is_empty());
-                    key.map(|(_, value)| Secret::new(value)).ok_or_else(|| {
-                        ConfigError::new(format!(
-                            "{}: the variable {name} is not set; set it, or remove the key if none is needed",
-                            at("api_key_env")
-                        ))
-                    })
-                });
-                Dialect::Openai(Endpoint { name: provider.name.clone(), base_url, key: key.transpose()? })
-            }
-            other => return Err(ConfigError::new(format!("{}: {other:?} is not known; allowed are openai, embedded", at("dialect")))),
-        };
-        let models = match dialect {
-            Dialect::Embedded => own.clone(),
-            Dialect::Openai(_) => provider.models.clone(),
-        };
-        providers.push(ProviderConfig { name: provider.name.clone(), dialect, models });
-    }
-    Ok(providers)
-}
-
 fn voice(written: &written::Voice, providers: &[ProviderConfig]) -> Result<Voice, ConfigError> {
     let transcriber = match written.transcriber.as_str() {
         "auto" => TranscriberChoice::Auto,
@@ -362,7 +330,7 @@ fn voice(written: &written::Voice, providers: &[ProviderConfig]) -> Result<Voice
 /// `provider` or `provider/model`, where the provider has a base URL.
 fn remote(name: &str, default: &str, key: &str, local: &str, providers: &[ProviderConfig]) -> Result<(String, String), ConfigError> {
     let (provider, model) = name.split_once('/').unwrap_or((name, default));
-    let remote = |p: &&ProviderConfig| matches!(p.dialect, Dialect::Openai(_));
+    let remote = |p: &&ProviderConfig| matches!(p.dialect, Dialect::Remote { wire: Wire::Openai, .. });
     if providers.iter().filter(remote).any(|known| known.name == provider) {
         return Ok((provider.to_owned(), model.to_owned()));
     }

@@ -78,7 +78,13 @@ fn a_mistake_names_its_place_and_what_is_allowed() {
         ("default_model = \"gpt\"", &["default_model", "embedded/smollm2-135m"]),
         ("[[provider]]\nname = \"a\"", &["provider[0].base_url"]),
         ("[[provider]]\nname = \"a\"\nbase_url = \"http://a\"\napi_key_env = \"NO_SUCH\"", &["NO_SUCH is not set"]),
-        ("[[provider]]\nname = \"a\"\ndialect = \"smoke\"", &["dialect", "openai, embedded"]),
+        ("[[provider]]\nname = \"a\"\ndialect = \"smoke\"", &["dialect", "openai, anthropic, gemini, embedded"]),
+        ("[[provider]]\nname = \"a\"\npreset = \"smoke\"", &["provider[0].preset", "groq"]),
+        ("[[provider]]\nname = \"a\"\npreset = \"groq\"", &["GROQ_API_KEY is not set"]),
+        ("[[provider]]\nname = \"a\"\npreset = \"azure\"", &["base_url", "openai.azure.com"]),
+        ("[[provider]]\nname = \"a\"\npreset = \"ollama\"\nheaders = { x-key = \"env:NO_SUCH\" }", &["headers.x-key", "NO_SUCH"]),
+        ("[[provider]]\nname = \"a\"\npreset = \"ollama\"\nheaders = { \"x key\" = \"a\" }", &["name of a header"]),
+        ("[[provider]]\nname = \"a\"\npreset = \"ollama\"\nheaders = { x-key = \"a\\nb\" }", &["printable ASCII"]),
         ("[[router]]\nname = \"r\"", &["router.r", "default_route"]),
         (
             "[[router]]\nname = \"r\"\n[[router.routes]]\ncondition = { cel_expression = \"tier ==\" }\nroute = { variants = [ { variant = { model_id = \"embedded/x\" } } ] }",
@@ -111,7 +117,7 @@ fn variables_go_over_the_file_in_the_type_of_their_key() {
     assert!(config.voice.noise_suppression);
     assert_eq!(config.default_model, "timbre/support");
     assert!(matches!(&config.auth, Auth::Keys(keys) if keys.len() == 2 && keys[1].reveal() == "two"));
-    assert!(matches!(&config.providers[1].dialect, Dialect::Openai(there) if there.base_url == "https://there/v1"));
+    assert!(matches!(&config.providers[1].dialect, Dialect::Remote { endpoint, .. } if endpoint.base_url == "https://there/v1"));
 }
 
 #[test]
@@ -132,4 +138,56 @@ fn a_remote_engine_is_a_provider_with_a_url() {
     let voice = checked(text, &[]).expect("it is valid").voice;
     assert_eq!(voice.transcriber, TranscriberChoice::Remote { provider: "there".into(), model: "big".into() });
     assert_eq!(voice.synthesizer, SynthesizerChoice::Remote { provider: "there".into(), model: "tts-1".into() });
+}
+
+#[test]
+fn a_preset_or_a_dialect_needs_no_more_than_a_key() {
+    use models::llm::presets::Wire;
+    use models::llm::quirks::Quirks;
+    use models::remote::KeyPlace;
+
+    let variables = [
+        ("GROQ_API_KEY", "g-1"),
+        ("ANTHROPIC_API_KEY", "a-1"),
+        ("GEMINI_API_KEY", "i-1"),
+        ("OPENAI_API_KEY", "o-1"),
+        ("AZURE_OPENAI_API_KEY", "z-1"),
+        ("SITE_KEY", "s-1"),
+    ];
+    for (text, wire, base_url, key, place) in [
+        ("preset = \"groq\"", Wire::Openai, "https://api.groq.com/openai/v1", Some("g-1"), KeyPlace::Bearer),
+        ("dialect = \"anthropic\"", Wire::Anthropic, "https://api.anthropic.com/v1", Some("a-1"), KeyPlace::Header("x-api-key")),
+        ("dialect = \"openai\"", Wire::Openai, "https://api.openai.com/v1", Some("o-1"), KeyPlace::Bearer),
+        (
+            "preset = \"gemini\"",
+            Wire::Gemini,
+            "https://generativelanguage.googleapis.com/v1beta",
+            Some("i-1"),
+            KeyPlace::Header("x-goog-api-key"),
+        ),
+        ("preset = \"ollama\"", Wire::Openai, "http://127.0.0.1:11434/v1", None, KeyPlace::Bearer),
+        ("dialect = \"anthropic\"\nbase_url = \"http://a/v1\"", Wire::Anthropic, "http://a/v1", None, KeyPlace::Header("x-api-key")),
+        ("preset = \"groq\"\napi_key_env = \"\"", Wire::Openai, "https://api.groq.com/openai/v1", None, KeyPlace::Bearer),
+        ("preset = \"azure\"\nbase_url = \"https://a/v1\"", Wire::Openai, "https://a/v1", Some("z-1"), KeyPlace::Header("api-key")),
+    ] {
+        let config = checked(&format!("[[provider]]\nname = \"a\"\n{text}"), &variables).expect(text);
+        let Dialect::Remote { wire: spoken, endpoint, .. } = &config.providers[1].dialect else { panic!("{text}") };
+        assert_eq!((*spoken, endpoint.base_url.as_str(), endpoint.key_place), (wire, base_url, place), "{text}");
+        assert_eq!(endpoint.key.as_ref().map(|key| key.reveal()), key, "{text}");
+    }
+    let text = "[[provider]]\nname = \"a\"\npreset = \"azure\"\nbase_url = \"https://a/openai/deployments/{model}\"\nheaders = { x-site = \"env:SITE_KEY\" }";
+    let config = checked(text, &variables).expect("it is valid");
+    let Dialect::Remote { endpoint, quirks, .. } = &config.providers[1].dialect else { panic!("it is remote") };
+    assert_eq!(endpoint.query, [("api-version".to_owned(), "2024-10-21".to_owned())]);
+    assert_eq!((endpoint.headers[0].0.as_str(), endpoint.headers[0].1.reveal()), ("x-site", "s-1"));
+    assert_ne!(*quirks, Quirks::NONE);
+    let shown = format!("{config:?}");
+    assert!(!shown.contains("s-1") && !shown.contains("z-1"), "{shown}");
+}
+
+#[test]
+fn headers_are_printed_without_what_may_be_a_key() {
+    let text = "[[provider]]\nname = \"a\"\npreset = \"ollama\"\nheaders = { x-a = \"hidden\", x-b = \"env:SHOWN\" }";
+    let printed = print(&read(text, "timbre.toml", &[]).expect("it is valid")).expect("it can be written");
+    assert!(!printed.contains("hidden") && printed.contains("env:SHOWN"), "{printed}");
 }

@@ -1,5 +1,6 @@
 //! The configuration as it is written, and its defaults.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -184,25 +185,30 @@ pub struct Embedded {
 }
 
 /// `[[provider]]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Provider {
     /// The first part of its model ids.
     pub name: String,
-    /// What it speaks: `openai` or `embedded`.
-    #[serde(default = "openai")]
-    pub dialect: String,
-    /// Up to and including the version, for `openai`.
+    /// A well-known provider: its address, its key's variable and its quirks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preset: Option<String>,
+    /// What it speaks: `openai`, `anthropic`, `gemini` or `embedded`; absent: what the preset speaks, else `openai`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dialect: Option<String>,
+    /// Up to and including the version; absent: the preset's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_url: Option<String>,
-    /// The variable that holds its key; absent: it needs none.
+    /// The variable that holds its key; absent: the preset's, else it needs none. Empty: it needs none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key_env: Option<String>,
+    /// Sent as the parameter `api-version` of every URL, as Azure asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_version: Option<String>,
+    /// Further headers; `env:NAME` as a value stands for what the variable holds.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
     /// Model ids to list, without the name in front. Others can be asked for as well.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<String>,
-}
-
-fn openai() -> String {
-    "openai".to_owned()
 }

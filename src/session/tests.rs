@@ -92,7 +92,7 @@ impl Synthesizer for Mouth {
 }
 
 fn engines(attention: Attention) -> Arc<Engines> {
-    let provider = router::Provider { name: "echo".to_owned(), model: Arc::new(Echo), models: vec!["echo".to_owned()] };
+    let provider = router::Provider::new("echo", Arc::new(Echo), vec!["echo".to_owned()]);
     let config = router::Config { providers: vec![provider], routers: Vec::new(), default_model: "echo/echo".to_owned() };
     Arc::new(Engines {
         router: router::Router::new(config).expect("the router is fine"),

@@ -3,102 +3,53 @@
 //! Pure translation, a prompt to a request and chunks to deltas, plus the lines that send it. Fields that no type here models go through
 //! as they came, in both directions where they have a place. Nothing is retried here: that is the router's.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
-use futures::StreamExt;
-use futures::stream::{self, BoxStream};
+use futures::stream::BoxStream;
 use serde_json::{Map, Value, json};
 
+use super::chat_fields::decimal;
+use super::effort::Effort;
+use super::quirks::{CountOfTokens, Foreign, MostTokens, Quirks};
+use super::streamed::{self, Reader};
 use crate::remote::{self, Endpoint};
-use crate::sse::{Event, Parser};
+use crate::sse::Event;
 use crate::{Delta, ErrorKind, Finish, LanguageModel, Message, ModelError, Part, Prompt, Role, Tool, ToolCall, Usage};
 
-/// A provider that speaks the dialect at `endpoint`.
+/// A provider that speaks the dialect at `endpoint`, and ignores what it does not know.
 pub fn provider(endpoint: Endpoint) -> Arc<dyn LanguageModel> {
-    Arc::new(Provider { endpoint })
+    provider_with(endpoint, Quirks::NONE)
+}
+
+/// A provider that speaks the dialect at `endpoint`, but for these differences.
+pub fn provider_with(endpoint: Endpoint, quirks: Quirks) -> Arc<dyn LanguageModel> {
+    Arc::new(Provider { endpoint, quirks })
 }
 
 struct Provider {
     endpoint: Endpoint,
+    quirks: Quirks,
 }
 
 impl LanguageModel for Provider {
     fn complete(&self, prompt: Prompt) -> BoxStream<'static, Result<Delta, ModelError>> {
-        let endpoint = self.endpoint.clone();
-        let opened = async move {
-            let target = format!("{}/{}", endpoint.name, prompt.model);
-            match open(&endpoint, &prompt, &target).await {
-                Ok(deltas) => deltas,
-                Err(error) => stream::once(async move { Err(error) }).boxed(),
-            }
+        let (endpoint, quirks) = (self.endpoint.clone(), self.quirks);
+        let target = format!("{}/{}", endpoint.name, prompt.model);
+        let chunks = Chunks::new(&target);
+        let sent = async move {
+            let post = endpoint.post("chat/completions", &prompt.model)?.json(&request(&prompt, quirks));
+            endpoint.send(post, &target).await
         };
-        stream::once(opened).flatten().boxed()
-    }
-}
-
-async fn open(endpoint: &Endpoint, prompt: &Prompt, target: &str) -> Result<BoxStream<'static, Result<Delta, ModelError>>, ModelError> {
-    let response = endpoint.send(endpoint.post("chat/completions")?.json(&request(prompt)), target).await?;
-    let reading = Reading { chunks: Chunks::new(target), events: Parser::default(), ready: VecDeque::new(), over: false };
-    let state = (response.bytes_stream().boxed(), reading, target.to_owned());
-    let deltas = stream::unfold(state, |(mut bytes, mut reading, target)| async move {
-        loop {
-            if let Some(item) = reading.ready.pop_front() {
-                return Some((item, (bytes, reading, target)));
-            }
-            if reading.over {
-                return None;
-            }
-            match bytes.next().await {
-                Some(Ok(more)) => reading.push(&more),
-                Some(Err(error)) => reading.end(Some(remote::broken(&target, &error))),
-                None => reading.end(None),
-            }
-        }
-    });
-    Ok(deltas.boxed())
-}
-
-/// Bytes to deltas.
-struct Reading {
-    events: Parser,
-    chunks: Chunks,
-    ready: VecDeque<Result<Delta, ModelError>>,
-    over: bool,
-}
-
-impl Reading {
-    fn push(&mut self, bytes: &[u8]) {
-        let events = match self.events.push(bytes) {
-            Ok(events) => events,
-            Err(_) => return self.end(Some(self.chunks.error(ErrorKind::Protocol, "sent an event without end"))),
-        };
-        for event in events {
-            match self.chunks.event(&event) {
-                Ok(deltas) => self.ready.extend(deltas.into_iter().map(Ok)),
-                Err(error) => return self.end(Some(error)),
-            }
-            if self.chunks.done {
-                return self.end(None);
-            }
-        }
-    }
-
-    fn end(&mut self, error: Option<ModelError>) {
-        self.over = true;
-        // What comes after the finish reason is at most a count of tokens: an answer that is whole does not fail for it.
-        if self.chunks.complete() {
-            return;
-        }
-        let cut = || self.chunks.error(ErrorKind::Closed, "the stream ended before the answer did");
-        self.ready.push_back(Err(error.unwrap_or_else(cut)));
+        streamed::answer(sent, chunks)
     }
 }
 
 /// Reads the chunks of one streamed completion.
 #[derive(Debug)]
-pub struct Chunks {
+pub(crate) struct Chunks {
     target: String,
+    /// The calls so far: the index and the id that the server gave them.
+    calls: Vec<(u64, String)>,
     finished: bool,
     /// `[DONE]` came.
     done: bool,
@@ -106,33 +57,8 @@ pub struct Chunks {
 
 impl Chunks {
     /// For an answer of `target`, `provider/model`.
-    pub fn new(target: &str) -> Chunks {
-        Chunks { target: target.to_owned(), finished: false, done: false }
-    }
-
-    /// Whether the answer is whole: a finish reason or `[DONE]` came.
-    pub fn complete(&self) -> bool {
-        self.finished || self.done
-    }
-
-    /// The deltas of one event.
-    pub fn event(&mut self, event: &Event) -> Result<Vec<Delta>, ModelError> {
-        let data = event.data.trim();
-        if data == "[DONE]" {
-            self.done = true;
-            return Ok(Vec::new());
-        }
-        if data.is_empty() {
-            return Ok(Vec::new());
-        }
-        let chunk: Value = serde_json::from_str(data).map_err(|error| {
-            let start: String = data.chars().take(80).collect();
-            self.error(ErrorKind::Protocol, format!("sent a chunk that is not JSON ({error}): {start}"))
-        })?;
-        if event.event == "error" || chunk.get("error").is_some_and(|error| !error.is_null()) {
-            return Err(self.in_band(&chunk));
-        }
-        Ok(self.deltas(&chunk))
+    pub(crate) fn new(target: &str) -> Chunks {
+        Chunks { target: target.to_owned(), calls: Vec::new(), finished: false, done: false }
     }
 
     fn deltas(&mut self, chunk: &Value) -> Vec<Delta> {
@@ -147,8 +73,10 @@ impl Chunks {
                 let text = delta[key].as_str().filter(|text| !text.is_empty());
                 deltas.extend(text.map(|text| Delta::Text(text.to_owned())));
             }
+            deltas.extend(delta["content"].as_array().into_iter().flatten().filter_map(piece));
             for (place, call) in delta["tool_calls"].as_array().into_iter().flatten().enumerate() {
-                deltas.push(tool_call(call, place));
+                let index = self.call(call, place);
+                deltas.push(tool_call(call, index));
             }
             let mut extra = unknown(choice, &["index", "delta", "message", "finish_reason"]);
             let known = ["role", "content", "refusal", "reasoning_content", "reasoning", "tool_calls", "function_call"];
@@ -161,11 +89,36 @@ impl Chunks {
             }
             if let Some(reason) = choice["finish_reason"].as_str() {
                 self.finished = true;
-                deltas.push(Delta::Finish(finish(reason)));
+                deltas.extend(sources(&chunk["search_results"]));
+                let finish = match finish(reason) {
+                    // Some servers call it a stop although they wait for results.
+                    Finish::Stop if !self.calls.is_empty() => Finish::ToolCalls,
+                    finish => finish,
+                };
+                deltas.push(Delta::Finish(finish));
             }
         }
         deltas.extend(usage(&chunk["usage"]).map(Delta::Usage));
         deltas
+    }
+
+    /// The place of a piece's call among ours. Some servers give every call the index 0, or none: another id is another call.
+    fn call(&mut self, call: &Value, place: usize) -> usize {
+        let index = call["index"].as_u64().unwrap_or(place as u64);
+        let id = call["id"].as_str().unwrap_or_default();
+        let known = self.calls.iter().rposition(|(other, _)| *other == index);
+        match known.and_then(|known| Some((known, self.calls.get_mut(known)?))) {
+            Some((known, (_, before))) if id.is_empty() || before.is_empty() || before == id => {
+                if before.is_empty() {
+                    id.clone_into(before);
+                }
+                known
+            }
+            _ => {
+                self.calls.push((index, id.to_owned()));
+                self.calls.len() - 1
+            }
+        }
     }
 
     fn in_band(&self, chunk: &Value) -> ModelError {
@@ -183,9 +136,35 @@ impl Chunks {
         };
         ModelError { status: code, ..self.error(kind, remote::message(chunk).unwrap_or_else(|| error.to_string())) }
     }
+}
 
-    fn error(&self, kind: ErrorKind, detail: impl Into<String>) -> ModelError {
-        ModelError::new(kind, &self.target, detail)
+impl Reader for Chunks {
+    fn event(&mut self, event: &Event) -> Result<Vec<Delta>, ModelError> {
+        let data = event.data.trim();
+        if data == "[DONE]" {
+            self.done = true;
+            return Ok(Vec::new());
+        }
+        if data.is_empty() {
+            return Ok(Vec::new());
+        }
+        let chunk = self.json(data)?;
+        if event.event == "error" || chunk.get("error").is_some_and(|error| !error.is_null()) {
+            return Err(self.in_band(&chunk));
+        }
+        Ok(self.deltas(&chunk))
+    }
+
+    fn over(&self) -> bool {
+        self.done
+    }
+
+    fn complete(&self) -> bool {
+        self.finished || self.done
+    }
+
+    fn target(&self) -> &str {
+        &self.target
     }
 }
 
@@ -193,7 +172,7 @@ fn index(value: &Value) -> u64 {
     value["index"].as_u64().unwrap_or(0)
 }
 
-fn tool_call(call: &Value, place: usize) -> Delta {
+fn tool_call(call: &Value, index: usize) -> Delta {
     let function = &call["function"];
     let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
     // Some servers send arguments as an object although the dialect says text.
@@ -202,9 +181,28 @@ fn tool_call(call: &Value, place: usize) -> Delta {
         Value::Null => String::new(),
         other => other.to_string(),
     };
-    let index = call["index"].as_u64().and_then(|index| usize::try_from(index).ok()).unwrap_or(place);
     let extra = unknown(call, &["index", "id", "type", "function"]);
     Delta::ToolCall { index, id: text(&call["id"]), name: text(&function["name"]), arguments, extra }
+}
+
+/// Content in pieces, as Mistral's reasoning models send it.
+fn piece(piece: &Value) -> Option<Delta> {
+    let text = |piece: &Value| piece["text"].as_str().unwrap_or_default().to_owned();
+    let delta = match piece["type"].as_str() {
+        Some("text") => Delta::Text(text(piece)),
+        Some("thinking") => Delta::Reasoning(piece["thinking"].as_array().into_iter().flatten().map(text).collect()),
+        _ => return None,
+    };
+    (!matches!(&delta, Delta::Text(text) | Delta::Reasoning(text) if text.is_empty())).then_some(delta)
+}
+
+/// What a searching model read (Perplexity's `search_results`), as OpenAI's annotations; where in the answer is not said.
+fn sources(results: &Value) -> Option<Delta> {
+    let source = |result: &Value| json!({"type": "url_citation", "url_citation": {"url": result["url"], "title": result["title"], "start_index": 0, "end_index": 0}});
+    let annotations: Vec<Value> = results.as_array()?.iter().filter(|result| result["url"].is_string()).map(source).collect();
+    let mut extra = Map::new();
+    extra.insert("message".into(), json!({"annotations": annotations}));
+    (!annotations.is_empty()).then_some(Delta::Extra(extra))
 }
 
 /// The fields of an object that are not among `known`, those without a value left out.
@@ -226,25 +224,51 @@ fn finish(reason: &str) -> Finish {
 }
 
 fn usage(usage: &Value) -> Option<Usage> {
+    let input = usage["prompt_tokens"].as_u64()?;
+    let count = |details: &str, key: &str| usage[details][key].as_u64();
+    let reasoning = count("completion_tokens_details", "reasoning_tokens").unwrap_or(0);
+    let mut output = usage["completion_tokens"].as_u64().unwrap_or(0);
+    // xAI counts reasoning beside the answer: only the total shows it.
+    if reasoning > 0 && usage["total_tokens"].as_u64() == Some(input.saturating_add(output).saturating_add(reasoning)) {
+        output = output.saturating_add(reasoning);
+    }
+    // DeepSeek has a name of its own.
+    let cached = count("prompt_tokens_details", "cached_tokens").or_else(|| usage["prompt_cache_hit_tokens"].as_u64());
     Some(Usage {
-        input_tokens: usage["prompt_tokens"].as_u64()?,
-        cached_tokens: usage["prompt_tokens_details"]["cached_tokens"].as_u64().unwrap_or(0),
-        output_tokens: usage["completion_tokens"].as_u64().unwrap_or(0),
-        reasoning_tokens: usage["completion_tokens_details"]["reasoning_tokens"].as_u64().unwrap_or(0),
-        cache_write_tokens: usage["prompt_tokens_details"]["cache_write_tokens"].as_u64().unwrap_or(0),
-        audio_input_tokens: usage["prompt_tokens_details"]["audio_tokens"].as_u64().unwrap_or(0),
-        audio_output_tokens: usage["completion_tokens_details"]["audio_tokens"].as_u64().unwrap_or(0),
+        input_tokens: input,
+        cached_tokens: cached.unwrap_or(0),
+        output_tokens: output,
+        reasoning_tokens: reasoning,
+        cache_write_tokens: count("prompt_tokens_details", "cache_write_tokens").unwrap_or(0),
+        audio_input_tokens: count("prompt_tokens_details", "audio_tokens").unwrap_or(0),
+        audio_output_tokens: count("completion_tokens_details", "audio_tokens").unwrap_or(0),
     })
 }
 
+/// Fields of a request that only Anthropic's dialect has.
+const FOREIGN: [&str; 10] = [
+    "betas",
+    "cache_control",
+    "container",
+    "context_management",
+    "extra_body",
+    "mcp_servers",
+    "output_config",
+    "output_format",
+    "thinking",
+    "top_k",
+];
+/// Fields of a message or a call that only other dialects have.
+const FOREIGN_IN_MESSAGES: [&str; 4] = ["anthropic_content", "cache_control", "extra_content", "reasoning_details"];
+
 /// The body of the request, always streamed and with a count of tokens.
-pub fn request(prompt: &Prompt) -> Value {
+pub fn request(prompt: &Prompt, quirks: Quirks) -> Value {
     // What the caller sent and no type models comes first; what is modelled has the last word.
     let mut body = prompt.extra.clone();
     body.insert("model".into(), json!(prompt.model));
-    body.insert("messages".into(), prompt.messages.iter().map(message).collect());
+    body.insert("messages".into(), prompt.messages.iter().map(|m| message(m, quirks)).collect());
     if !prompt.tools.is_empty() {
-        body.insert("tools".into(), prompt.tools.iter().map(tool).collect());
+        body.insert("tools".into(), prompt.tools.iter().map(|t| tool(t, quirks)).collect());
     }
     if let Some(choice) = &prompt.tool_choice {
         body.insert("tool_choice".into(), choice.clone());
@@ -252,8 +276,13 @@ pub fn request(prompt: &Prompt) -> Value {
     let sampling = &prompt.sampling;
     if let Some(most) = sampling.max_tokens {
         // OpenAI's reasoning models refuse the old name, most other servers know only the old one: the caller's name is kept.
-        let key = if prompt.extra.contains_key("max_completion_tokens") { "max_completion_tokens" } else { "max_tokens" };
-        body.insert(key.into(), json!(most));
+        let new = match quirks.most_tokens {
+            MostTokens::AsAsked => prompt.extra.contains_key("max_completion_tokens"),
+            MostTokens::Old => false,
+            MostTokens::New => true,
+        };
+        body.shift_remove("max_completion_tokens");
+        body.insert(if new { "max_completion_tokens" } else { "max_tokens" }.into(), json!(most));
     }
     if let Some(temperature) = sampling.temperature {
         body.insert("temperature".into(), decimal(temperature));
@@ -265,26 +294,28 @@ pub fn request(prompt: &Prompt) -> Value {
         body.insert("stop".into(), json!(sampling.stop));
     }
     if let Some(seed) = sampling.seed {
-        body.insert("seed".into(), json!(seed));
+        body.insert(quirks.seed.into(), json!(seed));
     }
     body.insert("stream".into(), json!(true));
-    match body.get_mut("stream_options").and_then(Value::as_object_mut) {
-        Some(options) => {
-            options.insert("include_usage".into(), json!(true));
+    match (quirks.usage, body.get_mut("stream_options").and_then(Value::as_object_mut)) {
+        (CountOfTokens::Given, _) => drop(body.shift_remove("stream_options")),
+        (CountOfTokens::Asked, Some(options)) => drop(options.insert("include_usage".into(), json!(true))),
+        (CountOfTokens::Asked, None) => drop(body.insert("stream_options".into(), json!({"include_usage": true}))),
+    }
+    if quirks.foreign == Foreign::Dropped {
+        let budget = prompt.extra.get("thinking").and_then(|thinking| thinking["budget_tokens"].as_u64());
+        if let (Some(tokens), false) = (budget, prompt.extra.contains_key("reasoning_effort")) {
+            body.insert("reasoning_effort".into(), json!(Effort::of_budget(tokens).name()));
         }
-        None => {
-            body.insert("stream_options".into(), json!({"include_usage": true}));
-        }
+        body.retain(|key, _| !FOREIGN.contains(&key.as_str()));
+    }
+    if !quirks.refused.is_empty() {
+        body.retain(|key, _| !quirks.refused.contains(&key.as_str()));
     }
     Value::Object(body)
 }
 
-/// 0.7 and not 0.699999988079071.
-fn decimal(value: f32) -> Value {
-    json!((f64::from(value) * 1e6).round() / 1e6)
-}
-
-fn message(message: &Message) -> Value {
+fn message(message: &Message, quirks: Quirks) -> Value {
     let mut body = Map::new();
     body.insert("role".into(), json!(message.role.name()));
     let (mut parts, mut reasoning) = (Vec::new(), String::new());
@@ -294,47 +325,73 @@ fn message(message: &Message) -> Value {
             part => parts.push(part),
         }
     }
+    let plain = |part: &&Part| match part {
+        Part::Text(_) => true,
+        Part::Cached { .. } => quirks.foreign == Foreign::Dropped,
+        Part::Reasoning { .. } | Part::Other(_) => false,
+    };
+    let failed = message.role == Role::Tool && message.extra.get("is_error") == Some(&Value::Bool(true));
     let content = match parts.as_slice() {
         // An assistant that only calls tools says nothing.
         [] if message.role == Role::Assistant => Value::Null,
-        parts if parts.iter().all(|part| matches!(part, Part::Text(_))) => json!(message.words()),
-        parts => parts.iter().map(|p| part(p)).collect(),
+        // A failed tool has no mark of its own in this dialect: its words say it.
+        parts if parts.iter().all(plain) && failed => json!(format!("Error: {}", message.words())),
+        parts if parts.iter().all(plain) => json!(message.words()),
+        parts => {
+            let mark = failed.then(|| json!({"type": "text", "text": "Error:"}));
+            mark.into_iter().chain(parts.iter().map(|p| part(p, quirks))).collect()
+        }
     };
     body.insert("content".into(), content);
-    if !reasoning.is_empty() {
-        body.insert("reasoning_content".into(), json!(reasoning));
+    if let Some(field) = quirks.reasoning.filter(|_| !reasoning.is_empty()) {
+        body.insert(field.into(), json!(reasoning));
     }
     if !message.tool_calls.is_empty() {
-        body.insert("tool_calls".into(), message.tool_calls.iter().map(called).collect());
+        body.insert("tool_calls".into(), message.tool_calls.iter().map(|call| called(call, quirks)).collect());
     }
     if let Some(id) = &message.tool_call_id {
         body.insert("tool_call_id".into(), json!(id));
     }
     for (key, value) in &message.extra {
-        body.entry(key.clone()).or_insert_with(|| value.clone());
+        let refused = key == "is_error" || foreign(key, quirks) || quirks.refused_in_messages.contains(&key.as_str());
+        if !refused {
+            body.entry(key.clone()).or_insert_with(|| value.clone());
+        }
     }
     Value::Object(body)
 }
 
-fn part(part: &Part) -> Value {
+/// Whether a message's or a call's field is left out as another dialect's.
+fn foreign(key: &str, quirks: Quirks) -> bool {
+    quirks.foreign == Foreign::Dropped && FOREIGN_IN_MESSAGES.contains(&key)
+}
+
+fn part(part: &Part, quirks: Quirks) -> Value {
     match part {
         Part::Text(text) => json!({"type": "text", "text": text}),
+        Part::Cached { text, .. } if quirks.foreign == Foreign::Dropped => json!({"type": "text", "text": text}),
         Part::Cached { text, cache_control } => json!({"type": "text", "text": text, "cache_control": cache_control}),
-        Part::Other(value) => value.clone(),
+        Part::Other(value) => {
+            let mut value = value.clone();
+            if let Some(object) = value.as_object_mut().filter(|_| quirks.foreign == Foreign::Dropped) {
+                object.shift_remove("cache_control");
+            }
+            value
+        }
         // It has no place among the parts: it stands beside them.
         Part::Reasoning { .. } => Value::Null,
     }
 }
 
-fn called(call: &ToolCall) -> Value {
+fn called(call: &ToolCall, quirks: Quirks) -> Value {
     let mut body = json!({"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}});
     if let Some(body) = body.as_object_mut() {
-        body.extend(call.extra.clone());
+        body.extend(call.extra.iter().filter(|(key, _)| !foreign(key, quirks)).map(|(key, value)| (key.clone(), value.clone())));
     }
     body
 }
 
-fn tool(tool: &Tool) -> Value {
+fn tool(tool: &Tool, quirks: Quirks) -> Value {
     let mut function = Map::new();
     function.insert("name".into(), json!(tool.name));
     if let Some(description) = &tool.description {
@@ -343,7 +400,7 @@ fn tool(tool: &Tool) -> Value {
     if let Some(parameters) = &tool.parameters {
         function.insert("parameters".into(), parameters.clone());
     }
-    for (key, value) in &tool.extra {
+    for (key, value) in tool.extra.iter().filter(|(key, _)| !foreign(key, quirks)) {
         function.entry(key.clone()).or_insert_with(|| value.clone());
     }
     json!({"type": "function", "function": function})

@@ -56,7 +56,7 @@ impl Remote {
         if pcm.is_empty() {
             return Ok(Utterance { engine: self.model, ..Utterance::default() });
         }
-        let request = self.endpoint.post("audio/transcriptions")?.multipart(form(&self.model, &pcm, &hint));
+        let request = self.endpoint.post("audio/transcriptions", &self.model)?.multipart(form(&self.model, &pcm, &hint));
         let answer = async {
             let response = self.endpoint.send(request, &target).await?;
             response.bytes().await.map_err(|error| remote::broken(&target, &error))

@@ -69,7 +69,8 @@ fn request(model: &str, voice: &Voice, text: &str) -> Value {
 type Pcm = BoxStream<'static, Result<Vec<f32>, ModelError>>;
 
 async fn open(endpoint: &Endpoint, body: &Value, target: &str) -> Result<Pcm, ModelError> {
-    let response = endpoint.send(endpoint.post("audio/speech")?.json(body), target).await?;
+    let model = body["model"].as_str().unwrap_or_default();
+    let response = endpoint.send(endpoint.post("audio/speech", model)?.json(body), target).await?;
     let state = (response.bytes_stream().boxed(), Halves::default(), target.to_owned(), false);
     let pieces = stream::unfold(state, |(mut bytes, mut halves, target, over)| async move {
         if over {

@@ -39,7 +39,7 @@ impl LanguageModel for Scripted {
 }
 
 fn router(routers: Value) -> Result<Router, RouterError> {
-    let provider = Provider { name: "p".into(), model: Arc::new(Scripted), models: vec!["known".into()] };
+    let provider = Provider::new("p", Arc::new(Scripted), vec!["known".into()]);
     let routers = serde_json::from_value(routers).expect("its shape is right");
     Router::new(Config { providers: vec![provider], routers, default_model: "p/known".into() })
 }

@@ -5,30 +5,17 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
+use futures::StreamExt;
+
 use super::*;
+use crate::llm::streamed::replay;
 use crate::remote::Secret;
 use crate::{Completion, Sampling};
 
 /// What becomes of a stream of bytes, and how it ends.
-fn read(pieces: &[&[u8]], end: bool) -> (Completion, Option<ErrorKind>) {
-    let mut reading = Reading { events: Parser::default(), chunks: Chunks::new("p/m"), ready: VecDeque::new(), over: false };
-    for piece in pieces {
-        if !reading.over {
-            reading.push(piece);
-        }
-    }
-    if end && !reading.over {
-        reading.end(None);
-    }
-    let mut completion = Completion::default();
-    let mut error = None;
-    for item in reading.ready {
-        match item {
-            Ok(delta) => completion.push(delta),
-            Err(failure) => error = Some(failure.kind),
-        }
-    }
-    (completion, error)
+fn read(pieces: &[&[u8]]) -> (Completion, Option<ErrorKind>) {
+    let (completion, error) = replay::completion(Chunks::new("p/m"), pieces);
+    (completion, error.map(|error| error.kind))
 }
 
 #[test]
@@ -54,10 +41,10 @@ fn streams_are_read_however_they_are_written() {
         ("data: 7\n\ndata: []\n\ndata: {\"choices\":3}\n\ndata: [DONE]\n\n".to_owned(), "", None),
         (String::new(), "", Some(ErrorKind::Closed)),
     ] {
-        let (completion, failed) = read(&[stream.as_bytes()], true);
+        let (completion, failed) = read(&[stream.as_bytes()]);
         assert_eq!((completion.text.as_str(), failed), (text, error), "{stream}");
         let bytes: Vec<&[u8]> = stream.as_bytes().chunks(1).collect();
-        let (completion, failed) = read(&bytes, true);
+        let (completion, failed) = read(&bytes);
         assert_eq!((completion.text.as_str(), failed), (text, error), "byte by byte: {stream}");
     }
 }
@@ -72,7 +59,7 @@ fn reasoning_tool_calls_usage_and_finish_are_kept() {
         "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":7,\"prompt_tokens_details\":{\"cached_tokens\":2},\"completion_tokens_details\":{\"reasoning_tokens\":3}}}\n\n",
         "data: [DONE]\n\n"
     );
-    let (completion, error) = read(&[stream.as_bytes()], true);
+    let (completion, error) = read(&[stream.as_bytes()]);
     assert_eq!((completion.reasoning.as_str(), error), ("hm", None));
     let call = |id: &str, name: &str, arguments: &str| ToolCall {
         id: id.into(),
@@ -109,29 +96,73 @@ fn a_request_keeps_what_it_does_not_know() {
             {"role": "user", "content": [{"type": "text", "text": "Hi"}, {"type": "image_url", "image_url": {"url": "data:,"}}], "name": "ann"},
             {"role": "assistant", "content": null, "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]}],
         "max_tokens": 9, "temperature": 0.7, "stop": ["x"], "stream": true});
-    assert_eq!(request(&prompt), expected);
+    assert_eq!(request(&prompt, Quirks::NONE), expected);
+}
+
+#[test]
+fn a_strict_server_gets_nothing_it_refuses() {
+    let mut system = Message::text(Role::System, "");
+    system.parts = vec![Part::Cached { text: "Long.".into(), cache_control: json!({"type": "ephemeral"}) }];
+    let mut assistant = Message::text(Role::Assistant, "Hm.");
+    assistant.parts.insert(0, Part::Reasoning { text: "thought".into(), signature: Some("s".into()), redacted: None });
+    let google = json!({"extra_content": {"google": {"thought_signature": "s"}}});
+    let call = ToolCall { id: "c".into(), name: "f".into(), extra: google.as_object().cloned().unwrap_or_default(), ..ToolCall::default() };
+    assistant.tool_calls.push(call);
+    let mut failed = Message { tool_call_id: Some("c".into()), ..Message::text(Role::Tool, "boom") };
+    failed.extra = [("is_error".to_owned(), json!(true)), ("cache_control".to_owned(), json!({}))].into_iter().collect();
+    failed.extra.insert("name".into(), json!("f"));
+    let extra = json!({"thinking": {"type": "enabled", "budget_tokens": 4_096}, "top_k": 5, "user": "ann", "stream_options": {}});
+    let prompt = Prompt {
+        model: "m".into(),
+        messages: vec![system, assistant, failed],
+        sampling: Sampling { max_tokens: Some(9), seed: Some(1), ..Sampling::default() },
+        extra: extra.as_object().cloned().unwrap_or_default(),
+        ..Prompt::default()
+    };
+    let quirks = crate::llm::presets::find("mistral").map(|preset| preset.quirks).unwrap_or_default();
+    let expected = json!({"model": "m", "messages": [
+            {"role": "system", "content": "Long."},
+            {"role": "assistant", "content": "Hm.",
+                "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": ""}}]},
+            {"role": "tool", "content": "Error: boom", "tool_call_id": "c"}],
+        "max_tokens": 9, "random_seed": 1, "stream": true, "reasoning_effort": "medium"});
+    assert_eq!(request(&prompt, quirks), expected);
+    let quirks = crate::llm::presets::find("openai").map(|preset| preset.quirks).unwrap_or_default();
+    let body = request(&prompt, quirks);
+    assert_eq!((&body["max_completion_tokens"], &body["max_tokens"], &body["user"]), (&json!(9), &Value::Null, &json!("ann")));
+    // A server that ignores what it does not know gets all of it.
+    let body = request(&prompt, Quirks::NONE);
+    assert_eq!(body["messages"][0]["content"][0]["cache_control"], json!({"type": "ephemeral"}));
+    assert_eq!((&body["messages"][1]["reasoning_content"], &body["top_k"]), (&json!("thought"), &json!(5)));
+}
+
+#[test]
+fn what_servers_do_otherwise_is_understood() {
+    let stream = concat!(
+        "data: {\"choices\":[{\"delta\":{\"content\":[{\"type\":\"thinking\",\"thinking\":[{\"type\":\"text\",\"text\":\"hm\"}]},{\"type\":\"text\",\"text\":\"Hi\"}]}}]}\n\n",
+        "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]}}]}\n\n",
+        "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"b\",\"function\":{\"name\":\"g\",\"arguments\":\"{\"}}]}}]}\n\n",
+        "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"oops\"}}]}}]}\n\n",
+        "data: {\"search_results\":[{\"url\":\"https://a\",\"title\":\"A\"}],\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}],",
+        "\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":7,\"total_tokens\":15,\"prompt_cache_hit_tokens\":4,\"completion_tokens_details\":{\"reasoning_tokens\":3}}}\n\n",
+    );
+    let (completion, error) = read(&[stream.as_bytes()]);
+    assert_eq!((completion.text.as_str(), completion.reasoning.as_str(), error), ("Hi", "hm", None));
+    let calls: Vec<(&str, &str)> = completion.tool_calls.iter().map(|call| (call.id.as_str(), call.arguments.as_str())).collect();
+    // Text that is no JSON goes on as the model wrote it.
+    assert_eq!((calls, completion.finish), (vec![("a", "{}"), ("b", "{oops")], Some(Finish::ToolCalls)));
+    let usage = Usage { input_tokens: 5, cached_tokens: 4, output_tokens: 10, reasoning_tokens: 3, ..Usage::default() };
+    assert_eq!(completion.usage, Some(usage));
+    assert_eq!(completion.extra["message"]["annotations"][0]["url_citation"]["url"], json!("https://a"));
 }
 
 #[test]
 fn recorded_streams_of_real_providers_are_read_whole() {
-    let root = std::env::var("TIMBRE_DATA").unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data").to_owned());
-    let Ok(files) = std::fs::read_dir(format!("{root}/fixtures/openai_http")) else {
-        eprintln!("skipped: no recorded streams under {root}; set TIMBRE_DATA");
-        return;
-    };
-    let mut seen = 0;
-    for file in files.flatten().map(|file| file.path()).filter(|path| path.to_string_lossy().contains("src__chat__")) {
-        if !file.to_string_lossy().ends_with(".chunks.txt") {
-            continue;
-        }
-        let lines = std::fs::read_to_string(&file).expect("it is text");
-        let stream: String = lines.lines().map(|line| format!("data: {line}\n\n")).collect();
-        let (completion, error) = read(&[stream.as_bytes()], true);
+    for file in replay::recorded("openai_http", ".chunks.txt").into_iter().filter(|path| path.to_string_lossy().contains("src__chat__")) {
+        let (completion, error) = read(&[replay::lines(&file).as_bytes()]);
         assert!(error.is_none() && !completion.text.is_empty() && completion.finish == Some(Finish::Stop), "{}", file.display());
         assert!(completion.usage.is_some_and(|usage| usage.output_tokens > 0), "{}", file.display());
-        seen += 1;
     }
-    assert!(seen > 0);
 }
 
 /// A server that answers each connection with the same pieces, then closes or keeps still.
@@ -160,7 +191,7 @@ async fn server(pieces: &[&str], then_close: bool) -> Endpoint {
             }
         }
     });
-    Endpoint { name: "p".into(), base_url: format!("http://{address}/v1"), key: Some(Secret::new("sk-1")) }
+    Endpoint::new("p", format!("http://{address}/v1"), Some(Secret::new("sk-1")))
 }
 
 async fn ask(endpoint: Endpoint) -> (String, Option<ModelError>) {
@@ -212,7 +243,7 @@ async fn done_ends_the_answer_though_the_connection_stays() {
 
 #[tokio::test]
 async fn nobody_listening_says_so_without_the_url() {
-    let endpoint = Endpoint { name: "p".into(), base_url: "http://user:pass@127.0.0.1:1/v1".into(), key: None };
+    let endpoint = Endpoint::new("p", "http://user:pass@127.0.0.1:1/v1", None);
     let (_, error) = ask(endpoint).await;
     let error = error.expect("nobody listens");
     assert_eq!(error.kind, ErrorKind::Closed);

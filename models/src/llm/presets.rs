@@ -1,0 +1,237 @@
+//! Providers by name: where they are, which variable holds the key, and how they differ.
+//!
+//! Addresses, key variables and quirks as the providers document them (November 2026). A preset is a default: whatever the configuration
+//! says goes over it.
+
+use std::sync::Arc;
+
+use super::quirks::{CountOfTokens, Foreign, MostTokens, Quirks, Vectors};
+use super::{anthropic, gemini, openai};
+use crate::remote::{Endpoint, KeyPlace};
+use crate::{Embedder, LanguageModel, embedding};
+
+/// What a remote provider speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wire {
+    /// OpenAI's chat completions.
+    Openai,
+    /// Anthropic's messages.
+    Anthropic,
+    /// Google's `generateContent`.
+    Gemini,
+}
+
+impl Wire {
+    /// Its name in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Wire::Openai => "openai",
+            Wire::Anthropic => "anthropic",
+            Wire::Gemini => "gemini",
+        }
+    }
+
+    /// What speaks it, by its name in the configuration.
+    pub fn of(name: &str) -> Option<Wire> {
+        [Wire::Openai, Wire::Anthropic, Wire::Gemini].into_iter().find(|wire| wire.name() == name)
+    }
+
+    /// Where its key stands in a request.
+    pub fn key_place(self) -> KeyPlace {
+        match self {
+            Wire::Openai => KeyPlace::Bearer,
+            Wire::Anthropic => KeyPlace::Header("x-api-key"),
+            Wire::Gemini => KeyPlace::Header("x-goog-api-key"),
+        }
+    }
+
+    /// The preset that stands for the dialect where nothing else is said.
+    pub fn preset(self) -> Option<&'static Preset> {
+        find(self.name())
+    }
+
+    /// The language models behind an endpoint.
+    pub fn language_model(self, endpoint: Endpoint, quirks: Quirks) -> Arc<dyn LanguageModel> {
+        match self {
+            Wire::Openai => openai::provider_with(endpoint, quirks),
+            Wire::Anthropic => anthropic::provider(endpoint),
+            Wire::Gemini => gemini::provider(endpoint),
+        }
+    }
+
+    /// The embedding models behind it, where the dialect has any.
+    pub fn embedder(self, endpoint: Endpoint, quirks: Quirks) -> Option<Arc<dyn Embedder>> {
+        match self {
+            Wire::Openai => Some(embedding::openai::embedder(endpoint, quirks)),
+            Wire::Anthropic => None,
+            Wire::Gemini => Some(embedding::gemini::embedder(endpoint)),
+        }
+    }
+}
+
+/// Whether a provider wants a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// It does; this variable holds it.
+    Needed(&'static str),
+    /// It may; this variable holds it, if it is set.
+    Optional(&'static str),
+}
+
+/// A provider that needs no more than a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Preset {
+    /// As the configuration names it.
+    pub name: &'static str,
+    /// What it speaks.
+    pub wire: Wire,
+    /// Where it is; `None`: everybody has an address of their own.
+    pub base_url: Option<&'static str>,
+    /// The key.
+    pub key: Key,
+    /// How the key is sent.
+    pub key_place: KeyPlace,
+    /// How it differs.
+    pub quirks: Quirks,
+}
+
+/// The version of Azure's API that addresses with a deployment in them need (its newest stable one).
+pub const AZURE_VERSION: &str = "2024-10-21";
+
+/// Refuses what it does not know.
+const STRICT: Quirks = Quirks { foreign: Foreign::Dropped, reasoning: None, ..Quirks::NONE };
+
+/// OpenAI itself: its reasoning models take the new name only, and its other models both.
+const OPENAI: Quirks = Quirks { most_tokens: MostTokens::New, vectors: Vectors::Base64, ..STRICT };
+
+const fn hosted(name: &'static str, base_url: &'static str, variable: &'static str, quirks: Quirks) -> Preset {
+    Preset { name, wire: Wire::Openai, base_url: Some(base_url), key: Key::Needed(variable), key_place: KeyPlace::Bearer, quirks }
+}
+
+const fn local(name: &'static str, base_url: &'static str, variable: &'static str) -> Preset {
+    Preset { key: Key::Optional(variable), ..hosted(name, base_url, variable, Quirks::NONE) }
+}
+
+/// All of them.
+pub const PRESETS: &[Preset] = &[
+    hosted("openai", "https://api.openai.com/v1", "OPENAI_API_KEY", OPENAI),
+    Preset {
+        wire: Wire::Anthropic,
+        key_place: KeyPlace::Header("x-api-key"),
+        ..hosted("anthropic", "https://api.anthropic.com/v1", "ANTHROPIC_API_KEY", Quirks::NONE)
+    },
+    Preset {
+        wire: Wire::Gemini,
+        key_place: KeyPlace::Header("x-goog-api-key"),
+        ..hosted("gemini", "https://generativelanguage.googleapis.com/v1beta", "GEMINI_API_KEY", Quirks::NONE)
+    },
+    // Answers 422 to any field it does not know; counts tokens in every last chunk.
+    hosted(
+        "mistral",
+        "https://api.mistral.ai/v1",
+        "MISTRAL_API_KEY",
+        Quirks {
+            usage: CountOfTokens::Given,
+            most_tokens: MostTokens::Old,
+            seed: "random_seed",
+            refused: &["logit_bias", "logprobs", "service_tier", "store", "top_logprobs", "user", "verbosity", "web_search_options"],
+            refused_in_messages: &["annotations", "audio", "name", "refusal"],
+            ..STRICT
+        },
+    ),
+    hosted("xai", "https://api.x.ai/v1", "XAI_API_KEY", Quirks { foreign: Foreign::Dropped, ..Quirks::NONE }),
+    // Answers 400 to these fields.
+    hosted(
+        "groq",
+        "https://api.groq.com/openai/v1",
+        "GROQ_API_KEY",
+        Quirks {
+            reasoning: Some("reasoning"),
+            refused: &["logit_bias", "logprobs", "top_logprobs"],
+            refused_in_messages: &["annotations", "audio", "name", "refusal"],
+            ..STRICT
+        },
+    ),
+    hosted("deepseek", "https://api.deepseek.com/v1", "DEEPSEEK_API_KEY", Quirks { most_tokens: MostTokens::Old, ..Quirks::NONE }),
+    hosted("fireworks", "https://api.fireworks.ai/inference/v1", "FIREWORKS_API_KEY", Quirks::NONE),
+    hosted("together", "https://api.together.xyz/v1", "TOGETHER_API_KEY", Quirks::NONE),
+    hosted("deepinfra", "https://api.deepinfra.com/v1/openai", "DEEPINFRA_API_KEY", Quirks::NONE),
+    // Answers 400 to these fields.
+    hosted(
+        "cerebras",
+        "https://api.cerebras.ai/v1",
+        "CEREBRAS_API_KEY",
+        Quirks {
+            most_tokens: MostTokens::New,
+            reasoning: Some("reasoning"),
+            refused: &["frequency_penalty", "logit_bias", "presence_penalty"],
+            ..STRICT
+        },
+    ),
+    hosted(
+        "qwen",
+        "https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
+        "DASHSCOPE_API_KEY",
+        Quirks { most_tokens: MostTokens::Old, ..Quirks::NONE },
+    ),
+    hosted("openrouter", "https://openrouter.ai/api/v1", "OPENROUTER_API_KEY", Quirks { reasoning: Some("reasoning"), ..Quirks::NONE }),
+    // Counts tokens in every chunk.
+    hosted(
+        "perplexity",
+        "https://api.perplexity.ai",
+        "PERPLEXITY_API_KEY",
+        Quirks { usage: CountOfTokens::Given, most_tokens: MostTokens::Old, refused: &["seed"], ..STRICT },
+    ),
+    hosted(
+        "cohere",
+        "https://api.cohere.ai/compatibility/v1",
+        "COHERE_API_KEY",
+        Quirks {
+            most_tokens: MostTokens::Old,
+            refused: &["logit_bias", "parallel_tool_calls", "service_tier", "store", "top_logprobs", "user"],
+            ..STRICT
+        },
+    ),
+    Preset { base_url: None, key_place: KeyPlace::Header("api-key"), ..hosted("azure", "", "AZURE_OPENAI_API_KEY", OPENAI) },
+    // The region is part of the address: another one is another `base_url`.
+    hosted(
+        "bedrock",
+        "https://bedrock-runtime.us-east-1.amazonaws.com/openai/v1",
+        "AWS_BEARER_TOKEN_BEDROCK",
+        Quirks { most_tokens: MostTokens::New, ..STRICT },
+    ),
+    local("ollama", "http://127.0.0.1:11434/v1", "OLLAMA_API_KEY"),
+    local("vllm", "http://127.0.0.1:8000/v1", "VLLM_API_KEY"),
+    local("sglang", "http://127.0.0.1:30000/v1", "SGLANG_API_KEY"),
+    local("llamacpp", "http://127.0.0.1:8080/v1", "LLAMA_API_KEY"),
+    local("lmstudio", "http://127.0.0.1:1234/v1", "LMSTUDIO_API_KEY"),
+];
+
+/// The preset of this name.
+pub fn find(name: &str) -> Option<&'static Preset> {
+    PRESETS.iter().find(|preset| preset.name == name)
+}
+
+/// The hosted preset at this address: who writes it out gets the same quirks.
+pub fn at(base_url: &str) -> Option<&'static Preset> {
+    let asked = base_url.trim_end_matches('/');
+    PRESETS.iter().filter(|preset| matches!(preset.key, Key::Needed(_))).find(|preset| preset.base_url == Some(asked))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_preset_is_named_once_and_needs_no_more_than_a_key() {
+        for (n, preset) in PRESETS.iter().enumerate() {
+            assert!(PRESETS[..n].iter().all(|other| other.name != preset.name), "{}", preset.name);
+            assert!(preset.base_url.is_some() || preset.name == "azure", "{}", preset.name);
+            assert!(preset.base_url.is_none_or(|url| url.starts_with("http") && !url.ends_with('/')), "{}", preset.name);
+            let (Key::Needed(variable) | Key::Optional(variable)) = preset.key;
+            assert!(variable.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_'), "{}", preset.name);
+        }
+        assert_eq!(at("https://api.groq.com/openai/v1/").map(|preset| preset.name), Some("groq"));
+        assert_eq!(at("http://127.0.0.1:8000/v1"), None);
+    }
+}
