@@ -1,6 +1,7 @@
 //! Who may call: keys, compared in constant time, however a client's SDK sends them.
 
 use std::fmt;
+use std::hash::{DefaultHasher, Hasher};
 
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
@@ -11,6 +12,15 @@ use crate::ApiError;
 
 /// Browsers cannot set headers on a WebSocket; OpenAI's clients then send the key as a subprotocol that starts so.
 const SUBPROTOCOL: &str = "openai-insecure-api-key.";
+
+/// Who calls, as far as keys tell: what one key stored is not another's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Caller {
+    /// No key is needed here: all callers are one.
+    Anyone,
+    /// The holder of a key: a number made from it that does not give it away.
+    Key(u64),
+}
 
 /// The keys that callers may use. None at all: no key is needed.
 #[derive(Clone, Default)]
@@ -34,9 +44,14 @@ impl Keys {
     }
 
     /// Lets a request pass that carries one of the keys: as `Authorization: Bearer` or `Basic`, as `x-api-key`, or as a subprotocol.
-    pub fn check(&self, headers: &HeaderMap) -> Result<(), ApiError> {
-        if self.is_empty() || offered(headers).iter().any(|key| self.holds(key)) {
-            return Ok(());
+    pub fn check(&self, headers: &HeaderMap) -> Result<Caller, ApiError> {
+        if self.is_empty() {
+            return Ok(Caller::Anyone);
+        }
+        if let Some(key) = offered(headers).iter().find(|key| self.holds(key)) {
+            let mut hasher = DefaultHasher::new();
+            hasher.write(key.as_bytes());
+            return Ok(Caller::Key(hasher.finish()));
         }
         let message = "A valid key is required: send `Authorization: Bearer KEY`, `Authorization: Basic`, or `x-api-key: KEY`.";
         Err(ApiError::new(401, "invalid_api_key", message))
@@ -104,7 +119,12 @@ mod tests {
             let headers = HeaderMap::from_iter([(name.parse().expect("a name"), value.parse().expect("a value"))]);
             assert_eq!(keys.check(&headers).is_ok(), passes, "{name}: {value}");
         }
-        assert!(Keys::default().check(&HeaderMap::new()).is_ok());
+        assert_eq!(Keys::default().check(&HeaderMap::new()), Ok(Caller::Anyone));
+        let callers = ["Bearer sk-one", "Basic c2stb25l", "Bearer sk-two"].map(|value| {
+            let headers = HeaderMap::from_iter([(AUTHORIZATION, value.parse().expect("a value"))]);
+            keys.check(&headers).expect("a key")
+        });
+        assert!(callers[0] == callers[1] && callers[0] != callers[2]);
         assert_eq!(format!("{keys:?}"), "Keys(2 ***)");
     }
 }

@@ -2,10 +2,13 @@
 
 mod body;
 mod chat;
+mod completions;
+mod embeddings;
 mod events;
 mod messages;
 mod models;
 mod question;
+mod responses;
 mod speech;
 mod transcriptions;
 
@@ -22,6 +25,7 @@ use axum::{Json, Router};
 use serde_json::Value;
 use tracing::info;
 
+use crate::history::History;
 use crate::spoken::Transcripts;
 use crate::{ApiError, Services};
 
@@ -29,14 +33,19 @@ use crate::{ApiError, Services};
 struct App {
     services: Services,
     transcripts: Transcripts,
+    history: History,
 }
 
 pub(crate) fn app(mut services: Services) -> Router {
     let realtime = services.realtime.take().unwrap_or_default();
     let body_bytes = services.limits.body_bytes;
-    let app = Arc::new(App { services, transcripts: Transcripts::default() });
+    let app = Arc::new(App { services, transcripts: Transcripts::default(), history: History::default() });
     let api = Router::new()
         .route("/v1/chat/completions", post(chat::complete))
+        .route("/v1/completions", post(completions::complete))
+        .route("/v1/responses", post(responses::create))
+        .route("/v1/responses/{id}", get(responses::show).delete(responses::delete))
+        .route("/v1/embeddings", post(embeddings::embed))
         .route("/v1/messages", post(messages::create))
         .route("/v1/messages/count_tokens", post(messages::count_tokens))
         .route("/v1/audio/speech", post(speech::speak))
@@ -72,9 +81,12 @@ async fn no_such_method(request: Request) -> ApiError {
     ApiError::new(405, "method_not_allowed", message)
 }
 
-async fn check_key(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+async fn check_key(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     match app.services.keys.check(request.headers()) {
-        Ok(()) => next.run(request).await,
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
         Err(error) => error.into_response(),
     }
 }

@@ -49,7 +49,10 @@ pub(crate) fn read(body: Value) -> Result<MessagesRequest, ApiError> {
     read_output(&mut fields, &mut extra)?;
     let mut dialogue = Dialogue::default();
     if let Some(system) = fields.take("system") {
-        let parts = dialogue.read_content(system)?.parts;
+        let Content { parts, calls, results, heard } = dialogue.read_content(system)?;
+        if !(calls.is_empty() && results.is_empty() && heard.is_empty()) {
+            return Err(ApiError::invalid("system", "`system` must be a string or an array of text blocks."));
+        }
         if !parts.is_empty() {
             dialogue.messages.push(message(Role::System, parts));
         }

@@ -4,12 +4,16 @@
 pub(crate) mod arbitrary;
 pub(crate) mod chat;
 pub(crate) mod completion;
+pub(crate) mod embeddings;
 mod error;
 pub(crate) mod estimate;
 mod field;
+pub(crate) mod legacy_completion;
 pub(crate) mod message;
 pub(crate) mod messages;
 pub(crate) mod realtime;
+pub(crate) mod response;
+pub(crate) mod responses;
 pub(crate) mod sequence;
 pub(crate) mod signals;
 pub(crate) mod speech;
