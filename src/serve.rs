@@ -220,6 +220,7 @@ pub async fn serve_engines(config: Config, engines: Arc<Engines>) -> Result<Runn
         router: engines.router.clone(),
         transcriber: engines.transcriber.clone(),
         synthesizer: engines.synthesizer.clone(),
+        embedder: None,
         default_voice: engines.default_voice.clone(),
         keys,
         ledger: Ledger::new(config.policy.clone()),

@@ -111,7 +111,12 @@ mod tests {
             let which = keys.check(&headers).ok().map(|key| key == KeyId::of("sk-one"));
             assert_eq!(which, passes.then_some(!value.contains("sk-two")), "{name}: {value}");
         }
-        assert!(Keys::default().check(&HeaderMap::new()).is_ok());
+        assert_eq!(Keys::default().check(&HeaderMap::new()), Ok(KeyId::ANYBODY));
+        let callers = ["Bearer sk-one", "Basic c2stb25l", "Bearer sk-two"].map(|value| {
+            let headers = HeaderMap::from_iter([(AUTHORIZATION, value.parse().expect("a value"))]);
+            keys.check(&headers).expect("a key")
+        });
+        assert!(callers[0] == callers[1] && callers[0] != callers[2]);
         assert_eq!(format!("{keys:?}"), "Keys(2 ***)");
     }
 }

@@ -1,11 +1,12 @@
-//! The callers' wire formats and the transports that carry them: OpenAI's chat, audio and models API over HTTP, its realtime API over
-//! WebSocket.
+//! The callers' wire formats and the transports that carry them: OpenAI's chat, Responses, embeddings, audio and models API and
+//! Anthropic's Messages API over HTTP, OpenAI's realtime API over WebSocket.
 //!
 //! Each endpoint is a file of `http`, and a realtime call one of `ws`: thin shells around the sans-IO types of `wire`. The crate knows no
 //! provider's format and picks no engine: it is handed [`Services`], and an [`Answer`] for each [`call::Call`].
 
 mod auth;
 pub mod call;
+mod history;
 mod http;
 mod limits;
 mod listen;
@@ -17,7 +18,7 @@ pub mod ws;
 
 use std::sync::Arc;
 
-use models::{Synthesizer, Transcriber};
+use models::{Embedder, Synthesizer, Transcriber};
 
 pub use auth::Keys;
 pub use http::limit::Ticket;
@@ -39,6 +40,8 @@ pub struct Services {
     pub transcriber: Arc<dyn Transcriber>,
     /// Text to speech.
     pub synthesizer: Arc<dyn Synthesizer>,
+    /// Texts to vectors, whatever model is named; `None` where there is none.
+    pub embedder: Option<Arc<dyn Embedder>>,
     /// The voice that speaks where the client names none, or one that the synthesizer does not have.
     pub default_voice: String,
     /// Who may call.

@@ -24,23 +24,23 @@ async fn judge(mut suite: Command) {
 }
 
 #[tokio::test]
-async fn openai_python_is_content() {
+async fn the_python_sdks_are_content() {
     let Some(python) = std::env::var_os("TIMBRE_SDK_PYTHON") else {
-        eprintln!("skipped: TIMBRE_SDK_PYTHON names no Python with openai and pytest");
+        eprintln!("skipped: TIMBRE_SDK_PYTHON names no Python with what tests/sdk/requirements.txt asks for");
         return;
     };
     let mut suite = Command::new(python);
-    suite.args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "test_openai.py", "test_schema.py"]);
+    suite.args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "test_openai.py", "test_schema.py", "test_dialects.py"]);
     judge(suite).await;
 }
 
 #[tokio::test]
-async fn openai_node_is_content() {
-    if !suites().join("node_modules/openai").is_dir() {
+async fn the_node_sdks_are_content() {
+    if !suites().join("node_modules/@anthropic-ai/sdk").is_dir() {
         eprintln!("skipped: tests/sdk/node_modules is missing; run `npm install` there");
         return;
     }
     let mut suite = Command::new("node");
-    suite.args(["--test", "openai.test.mjs"]);
+    suite.args(["--test", "openai.test.mjs", "dialects.test.mjs"]);
     judge(suite).await;
 }

@@ -10,116 +10,53 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt};
-use models::{Completion, Hint, Part, Piece, Prompt, SignalSet, Signals, Voice, read_aloud};
-use router::{AttemptLog, Decision, Facts, RouteError};
+use models::{Completion, Piece, Voice, read_aloud};
+use router::RouteError;
 use serde_json::Value;
 use tokio::time::timeout;
 
 use super::events::KEEP_ALIVE;
+use super::question::{Question, Telling};
 use super::speech::{cannot_write, voice_of};
 use super::{App, body, events, fresh_id, now};
 use crate::ApiError;
-use crate::listening::{decode_upload, measure, sound, utterance};
 use crate::spoken::{REMEMBERED_SECONDS, SpeechFile};
-use crate::wire::chat::{self, InputAudio, RecalledAudio, SpokenReply, StreamOptions};
-use crate::wire::completion::{Envelope, SpokenAudio, attempt_fields, finish_of, our_fields};
+use crate::wire::chat::{self, ChatRequest, SpokenReply, StreamOptions};
+use crate::wire::completion::{Envelope, SpokenAudio, finish_of};
 
 type Pieces = BoxStream<'static, Result<Piece, RouteError>>;
 
 pub(super) async fn complete(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {
     let services = &app.services;
     let body = body::json(request, &services.limits).await?;
-    let mut request = chat::read(body)?;
-    let model = request.prompt.model.clone();
-    if services.router.resolve(&model).is_none() {
-        // Before the work of listening.
-        return Err(ApiError::no_such_model(&model));
-    }
-    app.recall(&mut request.prompt, request.recalled)?;
-    let wanted = services.router.wanted_by(&model).union(request.signals);
-    let signals = app.listen(&mut request.prompt, request.heard, wanted).await?.map(Arc::new);
+    let ChatRequest { prompt, metadata, user, stream, spoken, heard, recalled, signals } = chat::read(body)?;
+    let mut question = Question { prompt, metadata, user, heard, recalled, signals };
+    let signals = app.hear(&mut question).await?;
     // Before the model is asked: a format that cannot be written here must not cost an answer.
-    let file = request.spoken.as_ref().map(|spoken| SpeechFile::new(spoken.format)).transpose();
+    let file = spoken.as_ref().map(|spoken| SpeechFile::new(spoken.format)).transpose();
     let file = file.map_err(|error| cannot_write(error).at("audio.format"))?;
-    let facts = Facts { metadata: request.metadata, user: request.user, signals: signals.clone() };
-    let answer = services.router.complete(router::Request { prompt: request.prompt, facts }).map_err(to_error)?;
-    let telling = Telling { decision: answer.decision().clone(), log: answer.log(), signals };
-    let pieces = match &request.spoken {
+    let (answer, telling) = app.ask(question, signals)?;
+    let pieces = match &spoken {
         Some(SpokenReply { voice, .. }) => read_aloud(answer.boxed(), services.synthesizer.as_ref(), Voice::new(voice_of(services, voice))),
         None => answer.map(|delta| delta.map(Piece::Delta)).boxed(),
     };
-    match request.stream {
+    match stream {
         Some(options) => app.stream(pieces, telling, options, file).await,
-        None => {
-            let whole = timeout(services.limits.request_timeout, app.whole(pieces, telling, request.spoken.zip(file))).await;
-            whole.unwrap_or_else(|_| Err(ApiError::new(504, "timeout", "The answer took too long; ask for less, or stream it.")))
-        }
+        None => app.within(app.whole(pieces, telling, spoken.zip(file))).await,
     }
 }
 
-/// What is told of an answer besides its words.
-struct Telling {
-    decision: Decision,
-    log: AttemptLog,
-    signals: Option<Arc<Signals>>,
-}
-
-impl Telling {
-    fn envelope(&self, with_usage: bool) -> Envelope {
-        let attempts = self.log.attempts();
-        let target = attempts.last().map(|attempt| &attempt.target).or(self.decision.targets.first());
-        Envelope { id: fresh_id("chatcmpl-"), created: now(), model: target.cloned().unwrap_or_default(), with_usage }
-    }
-
-    fn fields(&self) -> serde_json::Map<String, Value> {
-        our_fields(&self.decision, &self.log.attempts(), self.signals.as_deref())
-    }
+fn envelope(telling: &Telling, with_usage: bool) -> Envelope {
+    Envelope { id: fresh_id("chatcmpl-"), created: now(), model: telling.model(), with_usage }
 }
 
 impl App {
-    /// Puts the words of earlier spoken answers in their places.
-    fn recall(&self, prompt: &mut Prompt, recalled: Vec<RecalledAudio>) -> Result<(), ApiError> {
-        for RecalledAudio { message, path, id } in recalled {
-            let message = &mut prompt.messages[message];
-            match self.transcripts.get(&id, now()) {
-                Some(words) => message.parts.push(Part::Text(words)),
-                // The client sent the words as well.
-                None if !message.parts.is_empty() => {}
-                None => {
-                    let detail =
-                        format!("`{path}` must be the id of a spoken answer of the last hour; send the words as `content` instead.");
-                    return Err(ApiError::invalid(path, detail));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Puts the words of each recording in its place; the signals are those of the last one, which is the latest that was said.
-    async fn listen(&self, prompt: &mut Prompt, heard: Vec<InputAudio>, wanted: SignalSet) -> Result<Option<Signals>, ApiError> {
-        let services = &self.services;
-        let mut signals = None;
-        let last = heard.len().wrapping_sub(1);
-        for (at, InputAudio { message, part, path, data }) in heard.into_iter().enumerate() {
-            let bytes = decode_base64(&data, &path)?;
-            let pcm = decode_upload(bytes.into(), services.limits.audio_length, &path).await?;
-            let heard = services.transcriber.transcribe(sound(pcm.clone()), Hint::default());
-            let whole = timeout(services.limits.request_timeout, utterance(heard)).await;
-            let utterance = whole.map_err(|_| ApiError::new(504, "timeout", "The transcription took too long.").at(&path))??;
-            if at == last && !wanted.is_empty() {
-                signals = Some(measure(pcm, &utterance, wanted).await?);
-            }
-            prompt.messages[message].parts[part] = Part::Text(utterance.text);
-        }
-        Ok(signals)
-    }
-
     async fn whole(&self, mut pieces: Pieces, telling: Telling, spoken: Option<(SpokenReply, SpeechFile)>) -> Result<Response, ApiError> {
         let mut completion = Completion::default();
         let mut file = spoken.map(|(_, file)| file);
         let mut data = Vec::new();
         while let Some(piece) = pieces.next().await {
-            match piece.map_err(to_error)? {
+            match piece? {
                 Piece::Delta(delta) => completion.push(delta),
                 Piece::Spoken(spoken) => {
                     if let Some(file) = &mut file {
@@ -137,7 +74,7 @@ impl App {
             self.transcripts.put(&id, &completion.text, expires_at);
             audio = Some(SpokenAudio { id, data: STANDARD.encode(data), expires_at, transcript: completion.text.clone() });
         }
-        Ok(Json(telling.envelope(false).whole(&completion, audio, telling.fields())).into_response())
+        Ok(Json(envelope(&telling, false).whole(&completion, audio, telling.fields())).into_response())
     }
 
     async fn stream(
@@ -149,12 +86,12 @@ impl App {
     ) -> Result<Response, ApiError> {
         // What fails before the first piece is an HTTP error. A model that thinks for longer gets a stream that is kept alive by comments.
         let first = match timeout(KEEP_ALIVE, pieces.next()).await {
-            Ok(Some(Err(error))) => return Err(to_error(error)),
+            Ok(Some(Err(error))) => return Err(error.into()),
             Ok(first) => first,
             Err(_) => None,
         };
         let speech = file.map(|file| SpeechEvents { id: fresh_id("audio_"), file });
-        let envelope = telling.envelope(options.include_usage);
+        let envelope = envelope(&telling, options.include_usage);
         let writer = Writer { app: self.clone(), envelope, telling, speech, completion: Completion::default() };
         let opening = stream::iter([events::json(&writer.envelope.opening())]);
         Ok(events::respond(opening.chain(written(writer, stream::iter(first).chain(pieces).boxed()))))
@@ -184,7 +121,7 @@ fn written(writer: Writer, pieces: Pieces) -> impl Stream<Item = Event> + Send {
                 Ok(event) => (Vec::from_iter(event), (Some(writer), pieces)),
                 Err(error) => (vec![error.to_json()], (None, pieces)),
             },
-            Some(Err(error)) => (vec![to_error(error).to_json()], (None, pieces)),
+            Some(Err(error)) => (vec![ApiError::from(error).to_json()], (None, pieces)),
             None => (writer.end(), (None, pieces)),
         })
     });
@@ -232,21 +169,5 @@ impl Writer {
         }
         events.push(Value::Null);
         events
-    }
-}
-
-/// Base64 as clients send it: with or without padding, perhaps as a data URL.
-fn decode_base64(data: &str, path: &str) -> Result<Vec<u8>, ApiError> {
-    let data = if data.starts_with("data:") { data.split_once(',').map_or("", |(_, data)| data) } else { data };
-    let bytes = STANDARD.decode(data).or_else(|_| base64::engine::general_purpose::STANDARD_NO_PAD.decode(data));
-    bytes.map_err(|error| ApiError::invalid(path, format!("`{path}` must be base64 of a WAV or MP3 file: {error}.")))
-}
-
-fn to_error(error: RouteError) -> ApiError {
-    ApiError {
-        param: error.param().map(str::to_owned),
-        retry_after: error.retry_after(),
-        beside: (!error.attempts().is_empty()).then(|| Box::new(attempt_fields(error.attempts()))),
-        ..ApiError::new(error.status(), error.code(), error.to_string())
     }
 }

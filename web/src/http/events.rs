@@ -21,10 +21,25 @@ pub(super) fn done() -> Event {
     Event::default().data("[DONE]")
 }
 
-/// A response of events.
+/// An event that is a JSON object, named after its `type`.
+pub(super) fn named(value: &Value) -> Event {
+    Event::default().event(value["type"].as_str().unwrap_or("message")).data(value.to_string())
+}
+
+/// Comments that keep a connection alive; clients do not see them.
+pub(super) fn comments() -> KeepAlive {
+    KeepAlive::new().interval(KEEP_ALIVE).text("waiting")
+}
+
+/// A response of events, kept alive by comments.
 pub(super) fn respond(events: impl Stream<Item = Event> + Send + 'static) -> Response {
+    respond_kept(events, comments())
+}
+
+/// A response of events.
+pub(super) fn respond_kept(events: impl Stream<Item = Event> + Send + 'static, keep_alive: KeepAlive) -> Response {
     let events = futures::StreamExt::map(events, Ok::<_, Infallible>);
-    let mut response = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE).text("waiting")).into_response();
+    let mut response = Sse::new(events).keep_alive(keep_alive).into_response();
     // Proxies that gather a response before they pass it on make a stream useless.
     response.headers_mut().insert("x-accel-buffering", axum::http::HeaderValue::from_static("no"));
     response

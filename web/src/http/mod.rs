@@ -2,9 +2,14 @@
 
 mod body;
 mod chat;
+mod completions;
+mod embeddings;
 mod events;
 pub(crate) mod limit;
+mod messages;
 mod models;
+mod question;
+mod responses;
 mod speech;
 mod transcriptions;
 
@@ -18,8 +23,10 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use serde_json::Value;
 use tracing::info;
 
+use crate::history::History;
 use crate::spoken::Transcripts;
 use crate::{ApiError, Services};
 
@@ -27,14 +34,21 @@ use crate::{ApiError, Services};
 struct App {
     services: Services,
     transcripts: Transcripts,
+    history: History,
 }
 
 pub(crate) fn app(mut services: Services) -> Router {
     let realtime = services.realtime.take().unwrap_or_default();
     let body_bytes = services.limits.body_bytes;
-    let app = Arc::new(App { services, transcripts: Transcripts::default() });
+    let app = Arc::new(App { services, transcripts: Transcripts::default(), history: History::default() });
     let api = Router::new()
         .route("/v1/chat/completions", post(chat::complete))
+        .route("/v1/completions", post(completions::complete))
+        .route("/v1/responses", post(responses::create))
+        .route("/v1/responses/{id}", get(responses::show).delete(responses::delete))
+        .route("/v1/embeddings", post(embeddings::embed))
+        .route("/v1/messages", post(messages::create))
+        .route("/v1/messages/count_tokens", post(messages::count_tokens))
         .route("/v1/audio/speech", post(speech::speak))
         .route("/v1/audio/transcriptions", post(transcriptions::transcribe))
         .route("/v1/models", get(models::list))
@@ -79,16 +93,36 @@ async fn check_key(State(app): State<Arc<App>>, mut request: Request, next: Next
     }
 }
 
-/// Gives each request an id, the client's own if it sent a usable one, and logs what became of it.
-async fn label(request: Request, next: Next) -> Response {
+/// The id of a request: the caller's own if it sent a usable one.
+#[derive(Clone, Debug)]
+struct RequestId(String);
+
+/// Longest id that is taken from a caller, bytes.
+const LONGEST_ID: usize = 128;
+
+/// Gives each request an id, writes errors in its dialect, and logs what became of it.
+async fn label(mut request: Request, next: Next) -> Response {
     let began = Instant::now();
-    let given = request.headers().get("x-request-id").filter(|id| id.len() <= 128 && id.to_str().is_ok()).cloned();
-    let id = given.unwrap_or_else(|| HeaderValue::try_from(fresh_id("req_")).expect("hexadecimal digits are a header value"));
+    let given = request.headers().get("x-request-id").and_then(|id| id.to_str().ok());
+    let given = given.filter(|id| !id.is_empty() && id.len() <= LONGEST_ID).map(str::to_owned);
+    let id = given.unwrap_or_else(|| fresh_id("req_"));
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    // Only Anthropic's clients send it, on every path.
+    let is_anthropic = path.starts_with("/v1/messages") || request.headers().contains_key("anthropic-version");
+    request.extensions_mut().insert(RequestId(id.clone()));
     let mut response = next.run(request).await;
+    if is_anthropic && let Some(error) = response.extensions_mut().remove::<ApiError>() {
+        response = respond_with(&error, error.to_anthropic(&id));
+    }
     let ms = began.elapsed().as_millis() as u64;
-    info!(request = ?id, %method, path, status = response.status().as_u16(), ms, "Answered.");
-    response.headers_mut().insert("x-request-id", id);
+    info!(request = %id, %method, path, status = response.status().as_u16(), ms, "Answered.");
+    // What came in a header can go out in one; what was made here is hexadecimal digits.
+    if let Ok(value) = HeaderValue::try_from(id) {
+        if is_anthropic {
+            response.headers_mut().insert("request-id", value.clone());
+        }
+        response.headers_mut().insert("x-request-id", value);
+    }
     response
 }
 
@@ -106,15 +140,22 @@ fn now() -> u64 {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = (status, Json(self.to_json())).into_response();
-        if let Some(wait) = self.retry_after {
-            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
-        }
-        if status == StatusCode::UNAUTHORIZED {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
+        let mut response = respond_with(&self, self.to_json());
+        // For `label`, which knows the caller's dialect.
+        response.extensions_mut().insert(self);
         response
     }
+}
+
+fn respond_with(error: &ApiError, body: Value) -> Response {
+    let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = (status, Json(body)).into_response();
+    if let Some(wait) = error.retry_after {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
 }

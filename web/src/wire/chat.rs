@@ -4,7 +4,7 @@
 
 use audio::Container;
 use models::{Message, Part, Prompt, Role, Sampling, SignalKind, SignalSet, Tool, ToolCall};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{ApiError, Field, Fields};
 
@@ -77,7 +77,7 @@ const FORMATS: [(&str, Container); 6] = [
     ("pcm", Container::Pcm16),
 ];
 /// The most tokens that one answer may be allowed.
-const MOST_TOKENS: u64 = 10_000_000;
+pub(crate) const MOST_TOKENS: u64 = 10_000_000;
 /// The longest model name, bytes: names are looked up and logged.
 const LONGEST_NAME: usize = 256;
 
@@ -95,6 +95,8 @@ pub(crate) fn read(body: Value) -> Result<ChatRequest, ApiError> {
     let metadata = fields.take("metadata").map(|field| field.object().map(Fields::rest)).transpose()?.unwrap_or_default();
     let user = fields.take("user").map(Field::string).transpose()?;
     let signals = read_signals(&mut fields)?;
+    // The caller's name of the limit is kept: some upstreams refuse the old one, others do not know the new one.
+    let newer = fields.present("max_completion_tokens").cloned();
     let sampling = read_sampling(&mut fields)?;
     let tools = fields.take("tools").map(read_tools).transpose()?.unwrap_or_default();
     let tool_choice = fields.take("tool_choice").map(Field::into_value);
@@ -107,11 +109,20 @@ pub(crate) fn read(body: Value) -> Result<ChatRequest, ApiError> {
     for message in messages.array()? {
         dialogue.read(message)?;
     }
-    let prompt = Prompt { model, messages: dialogue.messages, tools, tool_choice, sampling, extra: fields.rest() };
+    let mut extra = fields.rest();
+    if let Some(user) = &user {
+        extra.insert("user".to_owned(), json!(user));
+    }
+    // Metadata are for the rules; an upstream takes them only from who asks it to store the answer.
+    if extra.get("store") == Some(&Value::Bool(true)) && !metadata.is_empty() {
+        extra.insert("metadata".to_owned(), Value::Object(metadata.clone()));
+    }
+    extra.extend(newer.map(|most| ("max_completion_tokens".to_owned(), most)));
+    let prompt = Prompt { model, messages: dialogue.messages, tools, tool_choice, sampling, extra };
     Ok(ChatRequest { prompt, metadata, user, stream, spoken, heard: dialogue.heard, recalled: dialogue.recalled, signals })
 }
 
-fn read_model(fields: &mut Fields) -> Result<String, ApiError> {
+pub(crate) fn read_model(fields: &mut Fields) -> Result<String, ApiError> {
     let model = fields.require("model", "the id of a model, as GET /v1/models lists them")?;
     let name = model.clone().string()?;
     if name.is_empty() || name.len() > LONGEST_NAME {
@@ -168,7 +179,7 @@ pub(crate) fn read_voice(field: Option<Field>) -> Result<String, ApiError> {
 }
 
 /// `timbre.signals`: our own field; the signals that the client wants to see.
-fn read_signals(fields: &mut Fields) -> Result<SignalSet, ApiError> {
+pub(crate) fn read_signals(fields: &mut Fields) -> Result<SignalSet, ApiError> {
     let Some(own) = fields.take("timbre") else { return Ok(SignalSet::NONE) };
     let Some(signals) = own.object()?.take("signals") else { return Ok(SignalSet::NONE) };
     let kinds = SignalKind::ALL.map(|kind| (kind.name(), kind));
@@ -188,15 +199,18 @@ fn read_sampling(fields: &mut Fields) -> Result<Sampling, ApiError> {
         Some(field) if field.value().is_array() => field.array()?.into_iter().map(Field::string).collect::<Result<_, _>>()?,
         Some(field) => return Err(field.wrong("a string or an array of strings")),
     };
-    // No caller says 0.7 with more than single precision.
-    let number = |field: Option<Field>, most: f64| field.map(|field| field.number(0.0, most).map(|number| number as f32)).transpose();
     Ok(Sampling {
         max_tokens: new.or(old).map(|tokens| tokens as u32),
-        temperature: number(fields.take("temperature"), 2.0)?,
-        top_p: number(fields.take("top_p"), 1.0)?,
+        temperature: decimal_in(fields.take("temperature"), 2.0)?,
+        top_p: decimal_in(fields.take("top_p"), 1.0)?,
         stop,
         seed: fields.take("seed").map(read_seed).transpose()?,
     })
+}
+
+/// A number from 0 to `most`. No caller says 0.7 with more than single precision.
+pub(crate) fn decimal_in(field: Option<Field>, most: f64) -> Result<Option<f32>, ApiError> {
+    field.map(|field| field.number(0.0, most).map(|number| number as f32)).transpose()
 }
 
 /// Any whole number, negative ones included: OpenAI's type is a signed 64-bit one.
@@ -247,6 +261,8 @@ impl Dialogue {
             message.parts = self.read_content(content)?;
         }
         if role == Role::Assistant {
+            let thoughts = read_thoughts(&mut fields)?;
+            message.parts.splice(0..0, thoughts);
             message.tool_calls = fields.take("tool_calls").map(read_calls).transpose()?.unwrap_or_default();
             if let Some(audio) = fields.take("audio") {
                 let id = audio.object()?.require("id", "the id of an earlier spoken answer")?;
@@ -280,7 +296,14 @@ impl Dialogue {
         // Looked at before it is taken apart: a part that nothing here models is kept whole.
         let kind = part.value().get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
         match kind.as_str() {
-            "text" => Ok(Part::Text(part.object()?.require("text", "the words of the part")?.string()?)),
+            "text" => {
+                let mut part = part.object()?;
+                let text = part.require("text", "the words of the part")?.string()?;
+                Ok(match part.take("cache_control") {
+                    Some(mark) => Part::Cached { text, cache_control: mark.object()?.rest().into() },
+                    None => Part::Text(text),
+                })
+            }
             "input_audio" => {
                 let mut audio = part.object()?.require("input_audio", "an object with `data` and `format`")?.object()?;
                 let data = audio.require("data", "base64 of a WAV or MP3 file")?;
@@ -292,6 +315,24 @@ impl Dialogue {
             _ => Ok(Part::Other(part.into_value())),
         }
     }
+}
+
+/// What an earlier answer thought, under the names that answers here have it; `reasoning` is what some other servers call it.
+fn read_thoughts(fields: &mut Fields) -> Result<Vec<Part>, ApiError> {
+    let mut text = |name| fields.take(name).map(Field::string).transpose();
+    let words = text("reasoning_content")?.or(text("reasoning")?);
+    let signature = text("reasoning_signature")?;
+    let mut parts = Vec::new();
+    if words.is_some() || signature.is_some() {
+        parts.push(Part::Reasoning { text: words.unwrap_or_default(), signature, redacted: None });
+    }
+    if let Some(field) = fields.take("redacted_reasoning") {
+        let items = if field.value().is_string() { vec![field] } else { field.array()? };
+        for item in items {
+            parts.push(Part::Reasoning { text: String::new(), signature: None, redacted: Some(item.string()?) });
+        }
+    }
+    Ok(parts)
 }
 
 fn read_calls(field: Field) -> Result<Vec<ToolCall>, ApiError> {

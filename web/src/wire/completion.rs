@@ -130,6 +130,9 @@ impl Envelope {
         if let Some(signature) = &completion.signature {
             message["reasoning_signature"] = json!(signature);
         }
+        if !completion.redacted.is_empty() {
+            message["redacted_reasoning"] = json!(completion.redacted);
+        }
         let mut extra = completion.extra.clone();
         if let Some(Value::Object(more)) = extra.remove("message") {
             extend(&mut message, more);
@@ -181,9 +184,12 @@ fn usage_json(usage: Usage) -> Value {
         "prompt_tokens": usage.input_tokens,
         "completion_tokens": usage.output_tokens,
         "total_tokens": usage.input_tokens + usage.output_tokens,
-        "prompt_tokens_details": { "cached_tokens": usage.cached_tokens, "audio_tokens": 0 },
+        "prompt_tokens_details": {
+            "cached_tokens": usage.cached_tokens, "audio_tokens": usage.audio_input_tokens, "cache_write_tokens": usage.cache_write_tokens
+        },
         "completion_tokens_details": {
-            "reasoning_tokens": usage.reasoning_tokens, "audio_tokens": 0, "accepted_prediction_tokens": 0, "rejected_prediction_tokens": 0
+            "reasoning_tokens": usage.reasoning_tokens, "audio_tokens": usage.audio_output_tokens,
+            "accepted_prediction_tokens": 0, "rejected_prediction_tokens": 0
         },
     })
 }

@@ -1,9 +1,13 @@
-//! Errors in the shape of OpenAI's API: `{"error": {"message", "type", "param", "code"}}`.
+//! Errors in the shapes of OpenAI's API, `{"error": {"message", "type", "param", "code"}}`, and of Anthropic's,
+//! `{"type": "error", "error": {"type", "message"}, "request_id"}`.
 
 use std::time::Duration;
 
 use models::{ErrorKind, ModelError};
+use router::RouteError;
 use serde_json::{Map, Value, json};
+
+use super::completion::attempt_fields;
 
 /// One error as a client of OpenAI's API expects it, with its HTTP status.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,10 +72,50 @@ impl ApiError {
         let mut body = json!({
             "error": { "message": self.message, "type": self.kind(), "param": self.param, "code": self.code }
         });
-        if let (Value::Object(body), Some(beside)) = (&mut body, &self.beside) {
+        self.add_beside(&mut body);
+        body
+    }
+
+    /// The error's `type` in Anthropic's API, which derives it from the status.
+    pub fn anthropic_kind(&self) -> &'static str {
+        match self.status {
+            401 => "authentication_error",
+            402 => "billing_error",
+            403 => "permission_error",
+            404 => "not_found_error",
+            413 => "request_too_large",
+            429 => "rate_limit_error",
+            400..=499 => "invalid_request_error",
+            503 | 529 => "overloaded_error",
+            504 => "timeout_error",
+            _ => "api_error",
+        }
+    }
+
+    /// The body, and the data of an `error` event, in Anthropic's API.
+    pub fn to_anthropic(&self, request_id: &str) -> Value {
+        let error = json!({ "type": self.anthropic_kind(), "message": self.message });
+        let mut body = json!({ "type": "error", "error": error, "request_id": request_id });
+        self.add_beside(&mut body);
+        body
+    }
+
+    fn add_beside(&self, body: &mut Value) {
+        if let (Value::Object(body), Some(beside)) = (body, &self.beside) {
             body.extend((**beside).clone());
         }
-        body
+    }
+}
+
+/// What the router says, with the attempts it made.
+impl From<RouteError> for ApiError {
+    fn from(error: RouteError) -> ApiError {
+        ApiError {
+            param: error.param().map(str::to_owned),
+            retry_after: error.retry_after(),
+            beside: (!error.attempts().is_empty()).then(|| Box::new(attempt_fields(error.attempts()))),
+            ..ApiError::new(error.status(), error.code(), error.to_string())
+        }
     }
 }
 
@@ -108,6 +152,13 @@ mod tests {
             [(401, "authentication_error"), (404, "invalid_request_error"), (429, "rate_limit_error"), (503, "server_error")]
         {
             assert_eq!(ApiError::new(status, None, "").kind(), kind);
+        }
+        assert_eq!(
+            error.to_anthropic("req_1").to_string(),
+            r#"{"type":"error","error":{"type":"invalid_request_error","message":"`messages[0].role` must be one of: user."},"request_id":"req_1"}"#
+        );
+        for (status, kind) in [(404, "not_found_error"), (429, "rate_limit_error"), (502, "api_error"), (504, "timeout_error")] {
+            assert_eq!(ApiError::new(status, None, "").anthropic_kind(), kind);
         }
     }
 

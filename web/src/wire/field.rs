@@ -142,6 +142,11 @@ impl Fields {
         (!value.is_null()).then(|| Field { path: self.path(name), value })
     }
 
+    /// A field's value, left where it is; `None` if it is absent or null.
+    pub(crate) fn present(&self, name: &str) -> Option<&Value> {
+        self.map.get(name).filter(|value| !value.is_null())
+    }
+
     /// Takes a field out, `null` too, where that clears something; `None` if it is absent.
     pub(crate) fn given(&mut self, name: &str) -> Option<Field> {
         self.map.shift_remove(name).map(|value| Field { path: self.path(name), value })

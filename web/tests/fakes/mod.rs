@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use audio::{Frame, Rate, Samples};
-use futures::StreamExt;
+use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
+use futures::{FutureExt, StreamExt};
 use models::{
-    Delta, ErrorKind, Finish, Heard, Hint, LanguageModel, ModelError, Partial, Prompt, Sound, Spoken, Synthesizer, Transcriber, Usage,
-    Utterance, Voice, Word,
+    Delta, Embedder, EmbeddingRequest, Embeddings, ErrorKind, Finish, Heard, Hint, LanguageModel, ModelError, Partial, Prompt, Sound,
+    Spoken, Synthesizer, Transcriber, Usage, Utterance, Voice, Word,
 };
 use router::limit::Policy;
 use web::{Keys, Limits, Services};
@@ -57,8 +58,45 @@ impl LanguageModel for Echo {
                 };
                 stream::iter([Ok(call), Ok(Delta::Finish(Finish::ToolCalls))]).boxed()
             }
+            "thinker" => {
+                let thought = [Ok(Delta::Reasoning("Hm.".to_owned())), Ok(Delta::Signature("sealed".to_owned()))];
+                stream::iter(thought).chain(stream::iter([text("Four.")])).chain(stream::iter(end)).boxed()
+            }
+            // What reached the model besides words, as a text.
+            "mirror" => {
+                let extra = serde_json::Value::Object(prompt.extra.clone());
+                let told = serde_json::json!({ "extra": extra, "messages": prompt.messages.len(), "last": format!("{:?}", prompt.messages.last()) });
+                stream::iter([text(&told.to_string())]).chain(stream::iter(end)).boxed()
+            }
+            "two-tools" => {
+                let call = |index, id: Option<&str>, name: Option<&str>, arguments: &str| {
+                    let text = |text: Option<&str>| text.map(str::to_owned);
+                    let extra = serde_json::Map::new();
+                    Ok(Delta::ToolCall { index, id: text(id), name: text(name), arguments: arguments.to_owned(), extra })
+                };
+                let pieces = [
+                    text("Looking."),
+                    call(0, None, None, "{\"city\""),
+                    call(0, Some("call_1"), Some("weather"), ":\"Rome\"}"),
+                    call(1, Some("call_2"), Some("weather"), "{\"city\":"),
+                    call(1, None, None, "\"Oslo\"}"),
+                    Ok(Delta::Finish(Finish::ToolCalls)),
+                ];
+                stream::iter(pieces).boxed()
+            }
             _ => stream::iter([text("You said: "), text(&words), text(".")]).chain(stream::iter(end)).boxed(),
         }
+    }
+}
+
+/// Vectors of the first letters.
+pub struct Letters;
+
+impl Embedder for Letters {
+    fn embed(&self, request: EmbeddingRequest) -> BoxFuture<'static, Result<Embeddings, ModelError>> {
+        let vectors = request.texts.iter().map(|text| text.bytes().take(3).map(f32::from).collect()).collect();
+        let usage = Some(Usage { input_tokens: request.texts.len() as u64, ..Usage::default() });
+        std::future::ready(Ok(Embeddings { vectors, usage })).boxed()
     }
 }
 
@@ -123,11 +161,14 @@ pub async fn start_with(limits: Limits, keys: Keys, policy: Policy, realtime: Op
     let dropped = Arc::new(AtomicUsize::new(0));
     let names = ["echo", "broken", "busy", "endless", "tools"].map(str::to_owned);
     let provider = router::Provider::new("fake", Arc::new(Echo { dropped: dropped.clone() }), names.to_vec());
+    let names = ["echo", "broken", "busy", "endless", "tools", "two-tools", "thinker", "mirror"].map(str::to_owned);
+    let provider = router::Provider { name: "fake".to_owned(), model: Arc::new(Echo { dropped: dropped.clone() }), models: names.to_vec() };
     let config = router::Config { providers: vec![provider], routers: Vec::new(), default_model: "fake/echo".to_owned() };
     let services = Services {
         router: router::Router::new(config).expect("a router"),
         transcriber: Arc::new(Rote),
         synthesizer: Arc::new(Hum),
+        embedder: Some(Arc::new(Letters)),
         default_voice: "hum".to_owned(),
         keys,
         limits,

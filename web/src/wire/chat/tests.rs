@@ -25,7 +25,7 @@ fn what_is_not_modelled_is_kept_as_it_came() {
     })))
     .expect("a request");
     let prompt = request.prompt;
-    assert_eq!(prompt.extra.keys().collect::<Vec<_>>(), ["logit_bias", "reasoning_effort"]);
+    assert_eq!(prompt.extra.keys().collect::<Vec<_>>(), ["logit_bias", "reasoning_effort", "user", "max_completion_tokens"]);
     assert_eq!(prompt.sampling.stop, ["END"]);
     assert_eq!((prompt.sampling.max_tokens, prompt.sampling.temperature, prompt.sampling.seed), (Some(7), Some(0.5), Some(u64::MAX)));
     assert_eq!((prompt.tools[0].name.as_str(), prompt.tools[0].extra.get("strict")), ("f", Some(&json!(true))));
