@@ -11,7 +11,6 @@ mod convert;
 pub mod denoise;
 #[cfg(feature = "minilm")]
 pub mod embed;
-mod embedding;
 pub mod embedding;
 mod error;
 #[cfg(feature = "fetch")]

@@ -28,6 +28,6 @@ impl Router {
 }
 
 fn exhausted(target: String, error: ModelError) -> RouteError {
-    let attempt = Attempt { target, outcome: Outcome::Failed(error), first_token: None, total: std::time::Duration::ZERO };
+    let attempt = Attempt { status: error.status, outcome: Outcome::Failed(error), ..Attempt::new(target) };
     RouteError::Exhausted { attempts: vec![attempt] }
 }

@@ -18,7 +18,7 @@ pub mod ws;
 
 use std::sync::Arc;
 
-use models::{Embedder, Synthesizer, Transcriber};
+use models::{Synthesizer, Transcriber};
 
 pub use auth::Keys;
 pub use http::limit::Ticket;
@@ -40,8 +40,6 @@ pub struct Services {
     pub transcriber: Arc<dyn Transcriber>,
     /// Text to speech.
     pub synthesizer: Arc<dyn Synthesizer>,
-    /// Texts to vectors, whatever model is named; `None` where there is none.
-    pub embedder: Option<Arc<dyn Embedder>>,
     /// The voice that speaks where the client names none, or one that the synthesizer does not have.
     pub default_voice: String,
     /// Who may call.

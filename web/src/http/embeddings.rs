@@ -13,12 +13,7 @@ use crate::wire::embeddings;
 pub(super) async fn embed(State(app): State<Arc<App>>, request: Request) -> Result<Json<Value>, ApiError> {
     let body = body::json(request, &app.services.limits).await?;
     let (request, encoding) = embeddings::read(body)?;
-    let Some(embedder) = &app.services.embedder else {
-        let message = "No model for embeddings is configured here; add a provider that has one.";
-        return Err(ApiError { status: 404, code: Some("model_not_found"), ..ApiError::invalid("model", message) });
-    };
-    let embedding = embedder.embed(request.clone());
-    let embeddings = app.within(async { Ok(embedding.await?) }).await?;
+    let embeddings = app.within(async { Ok(app.services.router.embed(request.clone()).await?) }).await?;
     if embeddings.vectors.len() != request.texts.len() {
         let (got, wanted) = (embeddings.vectors.len(), request.texts.len());
         return Err(ApiError::new(502, "upstream_protocol", format!("The model made {got} vectors of {wanted} texts.")));
