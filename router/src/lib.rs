@@ -9,22 +9,43 @@ mod answer;
 mod attempt;
 pub mod duration;
 mod error;
+mod explain;
 mod facts;
 mod hash;
+mod interval;
+mod measure;
+mod moment;
 mod object;
+mod outcome;
 mod provider;
 mod race;
+mod rank;
 mod route;
 mod router;
+mod routers;
+mod routing;
 mod rule;
+mod schema;
+mod select;
+mod target_facts;
+mod typing;
+mod versions;
 
 pub use self::router::{Config, ModelInfo, Request, Resolved, Router};
 pub use answer::{Answer, Decision};
 pub use attempt::{Attempt, AttemptLog, Outcome};
 pub use error::{Fault, RouteError, RouterError};
+pub use explain::{Candidate, Draw, Explanation, RuleSays};
 pub use facts::Facts;
+pub use interval::Estimate;
+pub use moment::rfc3339;
 pub use object::{
-    ConditionObject, MessageTemplate, RouteEntry, RouteObject, RouterObject, TextGenerationConfig, VariantObject, WeightedVariant,
+    ConditionObject, DefaultsObject, LogitBias, MessageTemplate, ProviderOrder, RouteEntry, RouteObject, RouterObject, SelectionObject,
+    ShadowObject, SortObject, TextGenerationConfig, VariantObject, WeightedVariant,
 };
+pub use outcome::{Feedback, VariantKey, VariantOutcome, Winner, winners};
 pub use provider::Provider;
-pub use rule::RuleCount;
+pub use routers::{Listed, RoutersError, Source};
+pub use rule::{RuleCount, Verdict};
+pub use target_facts::{TargetFact, TargetFacts};
+pub use versions::{Change, Version};

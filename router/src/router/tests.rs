@@ -41,7 +41,7 @@ impl LanguageModel for Scripted {
 fn router(routers: Value) -> Result<Router, RouterError> {
     let provider = Provider { name: "p".into(), model: Arc::new(Scripted), models: vec!["known".into()] };
     let routers = serde_json::from_value(routers).expect("its shape is right");
-    Router::new(Config { providers: vec![provider], routers, default_model: "p/known".into() })
+    Router::new(Config { providers: vec![provider], routers, default_model: "p/known".into(), ..Config::default() })
 }
 
 fn ruled(condition: &str) -> Result<Router, RouterError> {
