@@ -81,7 +81,7 @@ impl Synthesizer for Mouth {
 
 fn engines() -> Arc<Engines> {
     let provider = router::Provider { name: "echo".to_owned(), model: Arc::new(Echo), models: vec!["echo".to_owned()] };
-    let config = router::Config { providers: vec![provider], routers: Vec::new(), default_model: "echo/echo".to_owned() };
+    let config = router::Config { providers: vec![provider], routers: Vec::new(), default_model: "echo/echo".to_owned(), ..router::Config::default() };
     Arc::new(Engines {
         router: router::Router::new(config).expect("the router is fine"),
         transcriber: Arc::new(Ears),

@@ -5,6 +5,7 @@ pub(crate) mod completion;
 mod error;
 mod field;
 pub(crate) mod realtime;
+pub(crate) mod router;
 pub(crate) mod signals;
 pub(crate) mod speech;
 pub(crate) mod subtitle;
