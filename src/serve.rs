@@ -125,7 +125,7 @@ fn router(config: &Config, weights: &Weights) -> Result<Router> {
         });
     }
     let routers = config.routers.clone();
-    Ok(Router::new(router::Config { providers, routers, default_model: config.default_model.clone() })?)
+    Ok(Router::new(router::Config { providers, routers, default_model: config.default_model.clone(), ..router::Config::default() })?)
 }
 
 /// The language models that run in this process, by name.

@@ -23,6 +23,8 @@ pub struct Decision {
     pub reason: String,
     /// The chain of targets, `provider/model`, first choice first.
     pub targets: Vec<String>,
+    /// A target that is asked the same without anybody waiting for it.
+    pub shadow: Option<String>,
 }
 
 /// A stream of deltas. Dropping it cancels the model.

@@ -61,6 +61,20 @@ pub enum RouteError {
         /// What is allowed.
         detail: String,
     },
+    /// A field of the request about targets (`models`, `sort`, `ignore`, `fallback`) cannot be used.
+    BadField {
+        /// Which.
+        field: &'static str,
+        /// What is wrong and what is allowed.
+        detail: String,
+    },
+    /// The router was kept by an earlier start and cannot be used with what is configured now.
+    Unusable {
+        /// Its id.
+        router: String,
+        /// What must change.
+        detail: String,
+    },
     /// Every target failed before its first content.
     Exhausted {
         /// All of them, oldest first; at least one.
@@ -79,7 +93,11 @@ impl RouteError {
     /// The failure of the model that decided the matter, where there was one.
     pub fn model_error(&self) -> Option<&ModelError> {
         match self {
-            RouteError::UnknownModel { .. } | RouteError::NoRoute { .. } | RouteError::TooManyFacts { .. } => None,
+            RouteError::UnknownModel { .. }
+            | RouteError::NoRoute { .. }
+            | RouteError::TooManyFacts { .. }
+            | RouteError::BadField { .. }
+            | RouteError::Unusable { .. } => None,
             RouteError::Exhausted { attempts } => attempts.iter().rev().find_map(|attempt| match &attempt.outcome {
                 Outcome::Failed(error) => Some(error),
                 Outcome::Running | Outcome::Answered(_) | Outcome::Outrun | Outcome::Cancelled => None,
@@ -91,7 +109,11 @@ impl RouteError {
     /// Whose fault it is.
     pub fn fault(&self) -> Fault {
         match self {
-            RouteError::UnknownModel { .. } | RouteError::TooManyFacts { .. } | RouteError::NoRoute { .. } => Fault::Caller,
+            RouteError::UnknownModel { .. }
+            | RouteError::TooManyFacts { .. }
+            | RouteError::NoRoute { .. }
+            | RouteError::BadField { .. } => Fault::Caller,
+            RouteError::Unusable { .. } => Fault::Server,
             RouteError::Exhausted { .. } | RouteError::Interrupted { .. } => match self.model_error().map(|e| e.kind) {
                 Some(ErrorKind::BadRequest | ErrorKind::Refused) => Fault::Caller,
                 Some(ErrorKind::Unauthorized) => Fault::Server,
@@ -104,7 +126,8 @@ impl RouteError {
     pub fn status(&self) -> u16 {
         match self {
             RouteError::UnknownModel { .. } => 404,
-            RouteError::NoRoute { .. } | RouteError::TooManyFacts { .. } => 400,
+            RouteError::NoRoute { .. } | RouteError::TooManyFacts { .. } | RouteError::BadField { .. } => 400,
+            RouteError::Unusable { .. } => 503,
             RouteError::Exhausted { .. } | RouteError::Interrupted { .. } => match self.model_error() {
                 None => 502,
                 Some(error) => match error.kind {
@@ -125,6 +148,8 @@ impl RouteError {
             RouteError::UnknownModel { .. } => "model_not_found",
             RouteError::NoRoute { .. } => "no_route",
             RouteError::TooManyFacts { .. } => "metadata_too_large",
+            RouteError::BadField { .. } => "invalid_value",
+            RouteError::Unusable { .. } => "router_unusable",
             RouteError::Interrupted { .. } => "upstream_interrupted",
             RouteError::Exhausted { .. } => match self.model_error().map(|e| e.kind) {
                 Some(ErrorKind::Timeout) => "upstream_timeout",
@@ -142,14 +167,19 @@ impl RouteError {
         match self {
             RouteError::UnknownModel { .. } => Some("model"),
             RouteError::NoRoute { .. } | RouteError::TooManyFacts { .. } => Some("metadata"),
-            RouteError::Exhausted { .. } | RouteError::Interrupted { .. } => None,
+            RouteError::BadField { field, .. } => Some(field),
+            RouteError::Unusable { .. } | RouteError::Exhausted { .. } | RouteError::Interrupted { .. } => None,
         }
     }
 
     /// How long to wait before another try: the shortest that a target asked for.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            RouteError::UnknownModel { .. } | RouteError::NoRoute { .. } | RouteError::TooManyFacts { .. } => None,
+            RouteError::UnknownModel { .. }
+            | RouteError::NoRoute { .. }
+            | RouteError::TooManyFacts { .. }
+            | RouteError::BadField { .. }
+            | RouteError::Unusable { .. } => None,
             RouteError::Exhausted { attempts } | RouteError::Interrupted { attempts, .. } => attempts
                 .iter()
                 .filter_map(|attempt| match &attempt.outcome {
@@ -163,7 +193,11 @@ impl RouteError {
     /// The attempts made.
     pub fn attempts(&self) -> &[Attempt] {
         match self {
-            RouteError::UnknownModel { .. } | RouteError::NoRoute { .. } | RouteError::TooManyFacts { .. } => &[],
+            RouteError::UnknownModel { .. }
+            | RouteError::NoRoute { .. }
+            | RouteError::TooManyFacts { .. }
+            | RouteError::BadField { .. }
+            | RouteError::Unusable { .. } => &[],
             RouteError::Exhausted { attempts } | RouteError::Interrupted { attempts, .. } => attempts,
         }
     }
@@ -178,7 +212,8 @@ impl fmt::Display for RouteError {
             RouteError::NoRoute { router } => {
                 write!(f, "No route matched in router {router:?}. Configure a default route or adjust conditions.")
             }
-            RouteError::TooManyFacts { detail } => f.write_str(detail),
+            RouteError::TooManyFacts { detail } | RouteError::BadField { detail, .. } => f.write_str(detail),
+            RouteError::Unusable { router, detail } => write!(f, "the router {router:?} cannot be used: {detail}"),
             RouteError::Exhausted { attempts } => {
                 f.write_str(if attempts.len() == 1 { "the model did not answer" } else { "no model answered" })?;
                 for (n, attempt) in attempts.iter().enumerate() {

@@ -2,11 +2,14 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use models::{Prompt, Usage};
 
+use crate::health::Breaker;
 use crate::route::{Limits, Target};
-use crate::{Answer, AttemptLog, Decision, Health, race};
+use crate::shadow::Shadow;
+use crate::{Answer, AttemptLog, Decision, Health, TargetFact, TargetFacts, race};
 
 /// What an attempt at a target (`provider/model`) cost in nano-USD; `None` where its price is not known.
 pub type Price = Arc<dyn Fn(&str, &Usage) -> Option<u64> + Send + Sync>;
@@ -18,6 +21,8 @@ pub struct Executor {
     pub health: Health,
     /// What attempts cost.
     pub price: Option<Price>,
+    /// Where requests are mirrored to that nobody waits for; `None`: they are not.
+    pub shadow: Option<Shadow>,
 }
 
 impl Executor {
@@ -31,5 +36,25 @@ impl Executor {
 impl fmt::Debug for Executor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Executor").field("health", &self.health).field("priced", &self.price.is_some()).finish()
+    }
+}
+
+/// What was seen of targets lately, beside what others know of them.
+#[derive(Debug)]
+pub(crate) struct Lately {
+    pub(crate) health: Health,
+    pub(crate) others: Option<Arc<dyn TargetFacts>>,
+}
+
+impl TargetFacts for Lately {
+    fn of(&self, target: &str) -> TargetFact {
+        let known = self.others.as_ref().map(|others| others.of(target)).unwrap_or_default();
+        let condition = self.health.condition(target, Instant::now());
+        TargetFact {
+            latency: known.latency.or(condition.first_content),
+            throughput: known.throughput.or(condition.tokens_per_second),
+            healthy: known.healthy.or((condition.attempts > 0).then_some(condition.breaker == Breaker::Closed)),
+            ..known
+        }
     }
 }

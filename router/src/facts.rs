@@ -1,11 +1,21 @@
 //! What a rule may see of a request, and nothing else.
+//!
+//! Names are looked up when a rule reads them: of a request with sixteen metadata keys and a hundred messages, a rule over one key costs
+//! one lookup. `voice.emotion` is answered as one name; only `voice` as a whole is built as a whole.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use cel::Value as Cel;
-use models::{Prompt, Role, SignalKind, SignalSet, Signals};
+use cel::common::types::{CelBool, CelDouble, CelInt, CelString};
+use cel::common::value::{CowVal, Val};
+use cel::context::VariableResolver;
+use models::{Prompt, SignalKind, SignalSet, Signals};
 use serde_json::{Map, Value};
+
+use crate::measure::{Measure, measure};
+use crate::moment::{self, Moment};
+use crate::{TargetFact, TargetFacts};
 
 /// What is known of a request besides its words.
 #[derive(Clone, Debug, Default)]
@@ -18,52 +28,192 @@ pub struct Facts {
     pub signals: Option<Arc<Signals>>,
 }
 
-/// Names that a metadata key cannot take over.
-const RESERVED: [&str; 3] = ["voice", "request", "metadata"];
+/// What a name under one of ours holds, for the checks at load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Holds {
+    Text,
+    Whole,
+    Number,
+    Flag,
+}
+
+/// The names under `request`.
+pub(crate) const REQUEST: [(&str, Holds); 13] = [
+    ("model", Holds::Text),
+    ("messages", Holds::Whole),
+    ("turns", Holds::Whole),
+    ("tools", Holds::Whole),
+    ("images", Holds::Whole),
+    ("files", Holds::Whole),
+    ("audio", Holds::Whole),
+    ("tokens", Holds::Whole),
+    ("max_tokens", Holds::Whole),
+    ("characters", Holds::Whole),
+    ("words", Holds::Whole),
+    ("complexity", Holds::Number),
+    ("structured", Holds::Flag),
+];
+/// The names under `targets["provider/model"]`.
+pub(crate) const TARGET: [(&str, Holds); 6] = [
+    ("latency_ms", Holds::Number),
+    ("throughput", Holds::Number),
+    ("price_input", Holds::Number),
+    ("price_output", Holds::Number),
+    ("context", Holds::Whole),
+    ("healthy", Holds::Flag),
+];
+/// The names under `voice`; each also has a `.._confidence`.
+pub(crate) const VOICE: [(&str, Holds); 11] = [
+    ("language", Holds::Text),
+    ("emotion", Holds::Text),
+    ("arousal", Holds::Number),
+    ("valence", Holds::Number),
+    ("hesitation", Holds::Number),
+    ("pace", Holds::Number),
+    ("pitch", Holds::Number),
+    ("loudness", Holds::Number),
+    ("noise", Holds::Number),
+    ("end_of_turn", Holds::Number),
+    ("transcription", Holds::Number),
+];
+
 /// Ending of the names under `voice` that say how sure a measurement is.
-const CONFIDENCE: &str = "_confidence";
+pub(crate) const CONFIDENCE: &str = "_confidence";
 /// Names of the parts of an emotion; each is also a bare name.
 const EMOTION_PARTS: [&str; 2] = ["arousal", "valence"];
 
 /// Most values in a request's metadata, lists and objects counted with what they hold. OpenAI allows 16 pairs; a rule may loop over a
 /// list once, so this bounds its cost.
-const MOST_VALUES: usize = 256;
+pub(crate) const MOST_VALUES: usize = 256;
 /// Most bytes of text in a request's metadata, keys included.
 const MOST_BYTES: usize = 16 * 1_024;
 /// Deepest nesting of a request's metadata.
 const DEEPEST: usize = 8;
 
-/// The variables of one evaluation, by name.
-pub(crate) type Variables = Vec<(String, Cel)>;
+/// What the rules of one router see of one request.
+pub(crate) struct View<'a> {
+    pub(crate) facts: &'a Facts,
+    pub(crate) prompt: &'a Prompt,
+    pub(crate) targets: &'a dyn TargetFacts,
+    /// The targets that `targets` holds: those that a rule names.
+    pub(crate) named: &'a [String],
+    pub(crate) now: Moment,
+    measured: OnceLock<Measure>,
+}
 
-/// The variables that rules see; an error where the metadata is too large to route by.
-pub(crate) fn variables(facts: &Facts, prompt: &Prompt) -> Result<Variables, String> {
-    let mut room = Room { values: MOST_VALUES, bytes: MOST_BYTES };
-    let mut metadata = HashMap::new();
-    let mut variables = Variables::new();
-    for (key, value) in &facts.metadata {
-        room.text(key)?;
-        let value = room.value(value, DEEPEST)?;
-        if !RESERVED.contains(&key.as_str()) {
-            variables.push((key.clone(), value.clone()));
+impl<'a> View<'a> {
+    /// The view; an error where the metadata is too large to route by.
+    pub(crate) fn new(
+        facts: &'a Facts,
+        prompt: &'a Prompt,
+        targets: &'a dyn TargetFacts,
+        named: &'a [String],
+        now: Moment,
+    ) -> Result<View<'a>, String> {
+        let mut room = Room { values: MOST_VALUES, bytes: MOST_BYTES };
+        for (key, value) in &facts.metadata {
+            room.text(key)?;
+            room.value(value, DEEPEST)?;
         }
-        metadata.insert(key.clone(), value);
+        if let Some(user) = &facts.user {
+            room.text(user)?;
+        }
+        Ok(View { facts, prompt, targets, named, now, measured: OnceLock::new() })
     }
-    let voice = facts.signals.as_deref().map(voice).unwrap_or_default();
-    for (name, value) in &voice {
-        if !name.ends_with(CONFIDENCE) && !facts.metadata.contains_key(*name) {
-            variables.push(((*name).to_owned(), value.clone()));
+
+    fn measured(&self) -> &Measure {
+        self.measured.get_or_init(|| measure(self.prompt))
+    }
+
+    /// A name without dots: ours first, which metadata cannot take over, then the metadata's, then the voice's.
+    fn bare(&self, name: &str) -> Option<CowVal<'_, '_>> {
+        match name {
+            "metadata" => whole(object(&self.facts.metadata)),
+            "voice" => whole(all(VOICE.iter().flat_map(|(name, _)| [(*name).to_owned(), format!("{name}{CONFIDENCE}")]), |name| {
+                self.voice(name).and_then(value_of)
+            })),
+            "request" => whole(all(names(&REQUEST), |name| self.request(name).and_then(value_of))),
+            "time" => whole(moment(self.now)),
+            "utc" => whole(moment(self.now.utc())),
+            "targets" => whole(all(self.named.iter().cloned(), |id| Some(target(&self.targets.of(id))))),
+            "user" if self.facts.user.is_some() => self.facts.user.as_deref().map(text),
+            _ => match self.facts.metadata.get(name) {
+                Some(value) => json(value),
+                None if name.ends_with(CONFIDENCE) => None,
+                None => self.voice(name),
+            },
         }
     }
-    variables.push(("metadata".to_owned(), map(metadata)));
-    variables.push(("voice".to_owned(), map(voice.into_iter().map(|(name, value)| (name.to_owned(), value)))));
-    if let Some(user) = &facts.user {
-        room.text(user)?;
-        variables.retain(|(name, _)| name != "user");
-        variables.push(("user".to_owned(), text(user)));
+
+    fn request(&self, name: &str) -> Option<CowVal<'_, '_>> {
+        let prompt = self.prompt;
+        Some(match name {
+            "model" => text(&prompt.model),
+            "messages" => count(prompt.messages.len()),
+            "turns" => count(self.measured().turns),
+            "tools" => count(prompt.tools.len()),
+            "images" => count(self.measured().images),
+            "files" => count(self.measured().files),
+            "audio" => count(self.measured().audio),
+            "tokens" => count(self.measured().tokens),
+            "max_tokens" => count(prompt.sampling.max_tokens? as usize),
+            "characters" => count(self.measured().characters),
+            "words" => count(self.measured().words),
+            "complexity" => CowVal::owned(CelDouble::from(self.measured().complexity)),
+            "structured" => CowVal::owned(CelBool::from(prompt.extra.contains_key("response_format"))),
+            _ => return None,
+        })
     }
-    variables.push(("request".to_owned(), request(prompt)));
-    Ok(variables)
+
+    fn voice(&self, name: &str) -> Option<CowVal<'_, '_>> {
+        let signals = self.facts.signals.as_deref()?;
+        let (name, sure) = match name.strip_suffix(CONFIDENCE) {
+            Some(name) => (name, true),
+            None => (name, false),
+        };
+        match name {
+            "language" => signals.language.as_ref().and_then(|m| pick(sure, text(m.value.code()), m.confidence)),
+            "emotion" => signals.emotion.as_ref().and_then(|m| pick(sure, text(m.value.label.name()), m.confidence)),
+            "arousal" => signals.emotion.as_ref().and_then(|m| pick(sure, number(m.value.arousal.get()), m.confidence)),
+            "valence" => signals.emotion.as_ref().and_then(|m| pick(sure, number(m.value.valence.get()), m.confidence)),
+            "end_of_turn" => signals.end_of_turn.as_ref().and_then(|m| pick(sure, number(m.value.get()), m.confidence)),
+            "transcription" => signals.transcription.as_ref().and_then(|m| pick(sure, number(m.value.get()), m.confidence)),
+            plain => {
+                let measured = match plain {
+                    "hesitation" => &signals.hesitation,
+                    "pace" => &signals.pace,
+                    "pitch" => &signals.pitch,
+                    "loudness" => &signals.loudness,
+                    "noise" => &signals.noise,
+                    _ => return None,
+                };
+                measured.as_ref().and_then(|m| pick(sure, number(m.value), m.confidence))
+            }
+        }
+    }
+}
+
+impl VariableResolver for View<'_> {
+    fn resolve<'b>(&'b self, name: &str) -> Option<CowVal<'b, 'b>> {
+        let Some((first, rest)) = name.split_once('.') else { return self.bare(name) };
+        match first {
+            "voice" => self.voice(rest),
+            "request" => self.request(rest),
+            "time" => self.now.field(rest).map(whole_number),
+            "utc" => self.now.utc().field(rest).map(whole_number),
+            "metadata" => walk(&self.facts.metadata, rest).and_then(json),
+            // Its keys have dots of their own, so it is built as a whole.
+            "targets" => None,
+            _ => walk(&self.facts.metadata, name).and_then(json),
+        }
+    }
+}
+
+/// The value at a path of keys parted by dots. A key with a dot in it is not found: it can be read as `metadata["a.b"]`.
+fn walk<'a>(map: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
+    let mut keys = path.split('.');
+    let first = map.get(keys.next()?)?;
+    keys.try_fold(first, |value, key| value.as_object()?.get(key))
 }
 
 /// The signal that a name stands for, bare or after `voice.`.
@@ -83,68 +233,87 @@ pub(crate) fn wanted_by_name(name: &str) -> SignalSet {
     }
 }
 
-fn voice(signals: &Signals) -> Vec<(&'static str, Cel)> {
-    let mut all = Vec::new();
-    let mut put = |name, confidence, value: Cel, sure: audio::Probability| {
-        all.push((name, value));
-        all.push((confidence, number(sure.get())));
-    };
-    if let Some(m) = &signals.language {
-        put("language", "language_confidence", text(m.value.code()), m.confidence);
-    }
-    if let Some(m) = &signals.emotion {
-        put("emotion", "emotion_confidence", text(m.value.label.name()), m.confidence);
-        put("arousal", "arousal_confidence", number(m.value.arousal.get()), m.confidence);
-        put("valence", "valence_confidence", number(m.value.valence.get()), m.confidence);
-    }
-    let plain = [
-        ("hesitation", "hesitation_confidence", &signals.hesitation),
-        ("pace", "pace_confidence", &signals.pace),
-        ("pitch", "pitch_confidence", &signals.pitch),
-        ("loudness", "loudness_confidence", &signals.loudness),
-        ("noise", "noise_confidence", &signals.noise),
+fn names<'a>(fields: &'a [(&'static str, Holds)]) -> impl Iterator<Item = String> + 'a {
+    fields.iter().map(|(name, _)| (*name).to_owned())
+}
+
+fn all(names: impl Iterator<Item = String>, of: impl Fn(&str) -> Option<Cel>) -> Cel {
+    let entries: HashMap<String, Cel> = names.filter_map(|name| of(&name).map(|value| (name, value))).collect();
+    Cel::from(entries)
+}
+
+fn moment(moment: Moment) -> Cel {
+    all(moment::FIELDS.iter().map(|name| (*name).to_owned()), |name| moment.field(name).map(Cel::Int))
+}
+
+fn target(fact: &TargetFact) -> Cel {
+    let entries = [
+        ("latency_ms", fact.latency.map(|latency| Cel::Float(latency.as_secs_f64() * 1_000.0))),
+        ("throughput", fact.throughput.map(Cel::Float)),
+        ("price_input", fact.price_input.map(Cel::Float)),
+        ("price_output", fact.price_output.map(Cel::Float)),
+        ("context", fact.context.map(|context| Cel::Int(i64::try_from(context).unwrap_or(i64::MAX)))),
+        ("healthy", fact.healthy.map(Cel::Bool)),
     ];
-    for (name, confidence, measured) in plain {
-        if let Some(m) = measured {
-            put(name, confidence, number(m.value), m.confidence);
-        }
+    let known: HashMap<String, Cel> = entries.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
+    Cel::from(known)
+}
+
+fn object(map: &Map<String, Value>) -> Cel {
+    Cel::from(map.iter().map(|(key, value)| (key.clone(), of_json(value))).collect::<HashMap<String, Cel>>())
+}
+
+/// A JSON value as rules see it. How deep and how large it may be was checked before.
+fn of_json(value: &Value) -> Cel {
+    match value {
+        Value::Null => Cel::Null,
+        Value::Bool(value) => Cel::Bool(*value),
+        Value::Number(value) => match (value.as_i64(), value.as_u64()) {
+            (Some(value), _) => Cel::Int(value),
+            (None, Some(value)) => Cel::UInt(value),
+            (None, None) => Cel::Float(value.as_f64().unwrap_or(f64::NAN)),
+        },
+        Value::String(value) => Cel::String(Arc::new(value.clone())),
+        Value::Array(values) => Cel::List(Arc::new(values.iter().map(of_json).collect())),
+        Value::Object(entries) => object(entries),
     }
-    let likely = [
-        ("end_of_turn", "end_of_turn_confidence", &signals.end_of_turn),
-        ("transcription", "transcription_confidence", &signals.transcription),
-    ];
-    for (name, confidence, measured) in likely {
-        if let Some(m) = measured {
-            put(name, confidence, number(m.value.get()), m.confidence);
-        }
+}
+
+fn json(value: &Value) -> Option<CowVal<'_, '_>> {
+    match value {
+        Value::String(value) => Some(text(value)),
+        other => whole(of_json(other)),
     }
-    all
 }
 
-/// Small facts of the request: what was asked for, how many messages and tools, how long the last user message is.
-fn request(prompt: &Prompt) -> Cel {
-    let count = |n: usize| Cel::Int(i64::try_from(n).unwrap_or(i64::MAX));
-    let last = prompt.messages.iter().rev().find(|message| message.role == Role::User).map(models::Message::words).unwrap_or_default();
-    map([
-        ("model".to_owned(), text(&prompt.model)),
-        ("messages".to_owned(), count(prompt.messages.len())),
-        ("tools".to_owned(), count(prompt.tools.len())),
-        ("characters".to_owned(), count(last.chars().count())),
-        ("words".to_owned(), count(last.split_whitespace().count())),
-    ])
+fn whole<'b>(value: Cel) -> Option<CowVal<'b, 'b>> {
+    Box::<dyn Val>::try_from(value).ok().map(CowVal::Owned)
 }
 
-fn map(entries: impl IntoIterator<Item = (String, Cel)>) -> Cel {
-    Cel::from(entries.into_iter().collect::<HashMap<String, Cel>>())
+/// A measurement, or how sure it is.
+fn pick<'b>(sure: bool, value: CowVal<'b, 'b>, confidence: audio::Probability) -> Option<CowVal<'b, 'b>> {
+    Some(if sure { number(confidence.get()) } else { value })
 }
 
-fn text(text: &str) -> Cel {
-    Cel::String(Arc::new(text.to_owned()))
+fn value_of(value: CowVal<'_, '_>) -> Option<Cel> {
+    Cel::try_from(value.as_ref()).ok()
+}
+
+fn text<'b>(text: &'b str) -> CowVal<'b, 'b> {
+    CowVal::owned(CelString::from(text))
+}
+
+fn count<'b>(n: usize) -> CowVal<'b, 'b> {
+    whole_number(i64::try_from(n).unwrap_or(i64::MAX))
+}
+
+fn whole_number<'b>(n: i64) -> CowVal<'b, 'b> {
+    CowVal::owned(CelInt::from(n))
 }
 
 /// Always a double, rounded to six decimals so that 0.3 as `f32` equals 0.3 as written in a rule.
-fn number(value: f32) -> Cel {
-    Cel::Float((f64::from(value) * 1e6).round() / 1e6)
+fn number<'b>(value: f32) -> CowVal<'b, 'b> {
+    CowVal::owned(CelDouble::from((f64::from(value) * 1e6).round() / 1e6))
 }
 
 /// How much more metadata is allowed.
@@ -162,37 +331,25 @@ impl Room {
         Ok(())
     }
 
-    fn value(&mut self, value: &Value, deeper: usize) -> Result<Cel, String> {
+    fn value(&mut self, value: &Value, deeper: usize) -> Result<(), String> {
         self.values = self.values.checked_sub(1).ok_or_else(|| {
             format!("metadata is too large: at most {MOST_VALUES} values are allowed, those in lists and objects included")
         })?;
-        let deeper = || deeper.checked_sub(1).ok_or_else(|| format!("metadata is nested too deeply: at most {DEEPEST} levels are allowed"));
-        Ok(match value {
-            Value::Null => Cel::Null,
-            Value::Bool(value) => Cel::Bool(*value),
-            Value::Number(value) => match (value.as_i64(), value.as_u64()) {
-                (Some(value), _) => Cel::Int(value),
-                (None, Some(value)) => Cel::UInt(value),
-                (None, None) => Cel::Float(value.as_f64().unwrap_or(f64::NAN)),
-            },
-            Value::String(value) => {
-                self.text(value)?;
-                text(value)
-            }
+        let inside = || deeper.checked_sub(1).ok_or_else(|| format!("metadata is nested too deeply: at most {DEEPEST} levels are allowed"));
+        match value {
+            Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
+            Value::String(value) => self.text(value),
             Value::Array(values) => {
-                let deeper = deeper()?;
-                let values: Result<Vec<Cel>, String> = values.iter().map(|value| self.value(value, deeper)).collect();
-                Cel::List(Arc::new(values?))
+                let inside = inside()?;
+                values.iter().try_for_each(|value| self.value(value, inside))
             }
             Value::Object(entries) => {
-                let deeper = deeper()?;
-                let mut all = HashMap::new();
-                for (key, value) in entries {
+                let inside = inside()?;
+                entries.iter().try_for_each(|(key, value)| {
                     self.text(key)?;
-                    all.insert(key.clone(), self.value(value, deeper)?);
-                }
-                map(all)
+                    self.value(value, inside)
+                })
             }
-        })
+        }
     }
 }

@@ -14,21 +14,34 @@ pub mod duration;
 mod embed;
 mod error;
 mod executor;
+mod explain;
 mod facts;
 mod hash;
 pub mod health;
 pub mod ledger;
 pub mod limit;
+mod interval;
+mod measure;
+mod moment;
 mod object;
+mod outcome;
 mod provider;
 mod race;
 mod record;
+mod rank;
 mod replicas;
 mod route;
 mod router;
+mod routers;
+mod routing;
 mod rule;
+mod schema;
+mod select;
 pub mod shadow;
 mod survive;
+mod target_facts;
+mod typing;
+mod versions;
 
 pub use self::router::{Config, ModelInfo, Request, Resolved, Router};
 pub use answer::{Answer, Decision};
@@ -41,13 +54,21 @@ pub use catalogue::Catalogue;
 pub use cost::Cost;
 pub use error::{Fault, RouteError, RouterError};
 pub use executor::{Executor, Price};
+pub use explain::{Candidate, Draw, Explanation, RuleSays};
 pub use facts::Facts;
 pub use health::Health;
 pub use ledger::Ledger;
+pub use interval::Estimate;
+pub use moment::rfc3339;
 pub use object::{
-    ConditionObject, MessageTemplate, RouteEntry, RouteObject, RouterObject, TextGenerationConfig, VariantObject, WeightedVariant,
+    ConditionObject, DefaultsObject, LogitBias, MessageTemplate, ProviderOrder, RouteEntry, RouteObject, RouterObject, SelectionObject,
+    ShadowObject, SortObject, TextGenerationConfig, VariantObject, WeightedVariant,
 };
+pub use outcome::{Feedback, VariantKey, VariantOutcome, Winner, winners};
 pub use provider::Provider;
 pub use record::{AttemptRecord, Record, Texts, counts};
 pub use replicas::{Replica, ReplicaState, Replicas};
-pub use rule::RuleCount;
+pub use routers::{Listed, RoutersError, Source};
+pub use rule::{RuleCount, Verdict};
+pub use target_facts::{TargetFact, TargetFacts};
+pub use versions::{Change, Version};

@@ -1,21 +1,32 @@
 //! The shell: names to routers and targets, a decision, an answer.
 
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use models::{Prompt, SignalSet};
+use serde_json::Value;
 
 use crate::answer::{Answer, Decision};
-use crate::executor::Executor;
-use crate::facts;
+use crate::executor::{Executor, Lately};
+use crate::explain::{self, Explanation};
 use crate::object::RouterObject;
+use crate::outcome::{Feedback, Outcomes, VariantKey, VariantOutcome};
+use crate::rank::Ranks;
 use crate::route::{Limits, Route, Target};
-use crate::rule::{Library, Rule, RuleCount};
-use crate::{Facts, Provider, RouteError, RouterError};
+use crate::routers::{Listed, Routers, RoutersError, Set};
+use crate::routing::{Asked, Choice, Ground, further, none_left};
+use crate::rule::{Library, RuleCount};
+use crate::select::{Order, Wishes};
+use crate::versions::Version;
+use crate::{Facts, Provider, RouteError, RouterError, TargetFacts};
 
 /// The provider name that stands for the routers of this server.
 const OWN: &str = "timbre";
-/// The model name that stands for the default.
-const AUTO: &str = "auto";
+/// The same, as clients of another router write it.
+const OTHER: &str = "inworld";
+/// The model name that stands for the default, or for whatever the request's `sort` puts first.
+pub(crate) const AUTO: &str = "auto";
 
 /// What a router is made of.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +37,12 @@ pub struct Config {
     pub routers: Vec<RouterObject>,
     /// What answers where the request names no model, or `auto`.
     pub default_model: String,
+    /// Where routers made over HTTP are kept, every version of them; absent: in memory, until the process ends.
+    pub data: Option<PathBuf>,
+    /// Who knows prices, speed and health of the targets; absent: nobody.
+    pub target_facts: Option<Arc<dyn TargetFacts>>,
+    /// A table of ranks, `model,metric,score,source,date` a line; absent: the one that comes with the program.
+    pub ranks: Option<String>,
 }
 
 /// A model that a caller may ask for.
@@ -60,19 +77,13 @@ pub enum Resolved {
 pub struct Router(Arc<Inner>);
 
 struct Inner {
-    providers: Vec<Provider>,
-    routers: Vec<Routing>,
+    ground: Ground,
+    routers: Routers,
     default: Resolved,
-    library: Library,
+    /// Every model that the providers list.
+    all: Vec<Target>,
+    outcomes: Outcomes,
     executor: Executor,
-}
-
-/// A router object, checked.
-struct Routing {
-    name: String,
-    /// In order; a route without a rule is always taken.
-    routes: Vec<(Option<Rule>, Route)>,
-    default: Option<Route>,
 }
 
 impl Router {
@@ -81,37 +92,32 @@ impl Router {
         Router::with(config, Executor::default())
     }
 
-    /// The same with what an earlier router learnt of the targets, or with prices.
+    /// The same with what an earlier router learnt of the targets, with prices, or with shadow traffic.
     pub fn with(config: Config, executor: Executor) -> Result<Router, RouterError> {
         for (n, provider) in config.providers.iter().enumerate() {
             let at = format!("provider[{n}].name");
-            if provider.name.is_empty() || provider.name.contains('/') || provider.name == OWN || provider.name == AUTO {
-                let detail = format!("{:?} cannot name a provider; it is a word without '/', and not {OWN} or {AUTO}", provider.name);
+            if provider.name.is_empty() || provider.name.contains('/') || [OWN, OTHER, AUTO].contains(&provider.name.as_str()) {
+                let detail =
+                    format!("{:?} cannot name a provider; it is a word without '/', and not {OWN}, {OTHER} or {AUTO}", provider.name);
                 return Err(RouterError::new(at, detail));
             }
             if config.providers[..n].iter().any(|other| other.name == provider.name) {
                 return Err(RouterError::new(at, format!("there are two providers named {:?}", provider.name)));
             }
         }
-        let library = Library::new();
-        let mut routers: Vec<Routing> = Vec::new();
-        for (n, object) in config.routers.iter().enumerate() {
-            if object.name.is_empty() || object.name.contains('/') {
-                let detail = format!("{:?} cannot name a router; it is a word without '/'", object.name);
-                return Err(RouterError::new(format!("router[{n}].name"), detail));
-            }
-            if routers.iter().any(|other| other.name == object.name) {
-                return Err(RouterError::new(format!("router[{n}].name"), format!("there are two routers named {:?}", object.name)));
-            }
-            routers.push(Routing::check(object, &config.providers, &library)?);
-        }
-        let inner = Inner { providers: config.providers, routers, default: Resolved::Target(String::new()), library, executor };
-        let default = inner.named(&config.default_model).ok_or_else(|| {
-            let known: Vec<String> = inner.models().into_iter().map(|model| model.id).collect();
+        let ranks = config.ranks.as_deref().map_or_else(|| Ok(Ranks::included()), Ranks::read)?;
+        let facts = Arc::new(Lately { health: executor.health.clone(), others: config.target_facts });
+        let ground = Ground { providers: config.providers, library: Library::new(), ranks, facts };
+        let target = Target::find(&config.default_model, &ground.providers).map(|target| target.id);
+        let routers = Routers::new(&config.routers, config.data.as_deref(), &ground, target.as_deref())?;
+        let set = routers.current();
+        let default = named(&config.default_model, &set, &ground.providers).ok_or_else(|| {
+            let known: Vec<String> = models(&set, &ground.providers).into_iter().map(|model| model.id).collect();
             let detail = format!("{:?} names no model; known are {}", config.default_model, known.join(", "));
             RouterError::new("default_model", detail)
         })?;
-        Ok(Router(Arc::new(Inner { default, ..inner })))
+        let all = Target::all(&ground.providers);
+        Ok(Router(Arc::new(Inner { ground, routers, default, all, outcomes: Outcomes::default(), executor })))
     }
 
     pub(crate) fn providers(&self) -> &[Provider] {
@@ -120,134 +126,251 @@ impl Router {
 
     /// The signals that any rule reads.
     pub fn wanted(&self) -> SignalSet {
-        self.0.routers.iter().fold(SignalSet::NONE, |all, router| all.union(router.wanted()))
+        let set = self.0.routers.current();
+        set.values().filter_map(|entry| entry.routing().ok()).fold(SignalSet::NONE, |all, router| all.union(router.wanted()))
     }
 
     /// The signals that matter to a request for `model`: none where it names its target.
     pub fn wanted_by(&self, model: &str) -> SignalSet {
-        match self.resolve(model) {
-            Some(Resolved::Router(name)) => self.0.router(&name).map(Routing::wanted).unwrap_or_default(),
+        let set = self.0.routers.current();
+        match self.0.resolve(model, &set) {
+            Some(Resolved::Router(id)) => set.get(&id).and_then(|entry| Some(entry.routing().ok()?.wanted())).unwrap_or_default(),
             Some(Resolved::Target(_)) | None => SignalSet::NONE,
         }
     }
 
     /// What may be asked for.
     pub fn models(&self) -> Vec<ModelInfo> {
-        self.0.models()
+        models(&self.0.routers.current(), &self.0.ground.providers)
     }
 
-    /// What a model's name stands for: a router (`timbre/support`, `support`), a target (`upstream/x`, or the bare name of a model that a
-    /// provider lists), or the default (nothing, `auto`). `None` where it stands for nothing.
+    /// What a model's name stands for: a router (`timbre/support`, `inworld/support`, `support`), a target (`upstream/x`, or the bare
+    /// name of a model that a provider lists), or the default (nothing, `auto`). `None` where it stands for nothing.
     pub fn resolve(&self, model: &str) -> Option<Resolved> {
-        if model.is_empty() || model == AUTO { Some(self.0.default.clone()) } else { self.0.named(model) }
+        self.0.resolve(model, &self.0.routers.current())
     }
 
-    /// How often each rule matched, missed or failed since the start.
+    /// How often each rule matched, missed or failed since it was last changed.
     pub fn counts(&self) -> Vec<RuleCount> {
-        let of = |router: &Routing| -> Vec<RuleCount> {
-            router.routes.iter().filter_map(|(rule, route)| Some(rule.as_ref()?.count(&router.name, &route.id))).collect()
-        };
-        self.0.routers.iter().flat_map(of).collect()
+        let set = self.0.routers.current();
+        set.values().filter_map(|entry| entry.routing().ok()).flat_map(|router| router.counts()).collect()
     }
 
     /// Decides at once who answers, without I/O; the answer's stream then asks them. Call and poll it inside a tokio runtime.
     pub fn complete(&self, request: Request) -> Result<Answer, RouteError> {
-        let Request { prompt, facts } = request;
-        let unknown = || RouteError::UnknownModel { model: prompt.model.clone(), known: self.models().into_iter().map(|m| m.id).collect() };
-        match self.resolve(&prompt.model).ok_or_else(unknown)? {
-            Resolved::Target(id) => {
-                let target = Target::find(&id, &self.0.providers).ok_or_else(unknown)?;
-                let decision = Decision {
-                    router: None,
-                    route: "direct".to_owned(),
-                    variant: None,
-                    reason: format!("the request names {id}"),
-                    targets: vec![id],
-                };
-                Ok(self.0.executor.answer(decision, vec![target], Limits::default(), prompt))
-            }
-            Resolved::Router(name) => self.0.router(&name).ok_or_else(unknown)?.answer(&self.0, prompt, &facts),
+        let Choice { decision, targets, limits, prompt } = self.choose(request)?;
+        let executor = &self.0.executor;
+        if let (Some(shadow), Some(id)) = (&executor.shadow, &decision.shadow)
+            && let Some(target) = Target::find(id, &self.0.ground.providers)
+        {
+            shadow.mirror(decision.clone(), vec![target], limits, &prompt);
         }
+        Ok(self.0.outcomes.watch(executor.answer(decision, targets, limits, prompt)))
+    }
+
+    /// Decides who would answer, and asks nobody. Rules and requests are counted as for an answer.
+    pub fn decide(&self, request: Request) -> Result<Decision, RouteError> {
+        self.choose(request).map(|choice| choice.decision)
+    }
+
+    /// What a request to the router `id` would come to, without asking anybody. The model that it names does not matter.
+    pub fn explain(&self, id: &str, request: Request) -> Result<Explanation, RouteError> {
+        let set = self.0.routers.current();
+        let unknown = || self.unknown(&request.prompt.model, &set);
+        let routing = set.get(id).ok_or_else(unknown)?.routing()?;
+        let asked = explain::asked(request.prompt, &request.facts, &self.0.ground)?;
+        routing.explain(asked, &self.0.ground)
+    }
+
+    /// The routers, by id.
+    pub fn routers(&self) -> Vec<Listed> {
+        self.0.routers.list()
+    }
+
+    /// One router.
+    pub fn router(&self, id: &str) -> Result<Listed, RoutersError> {
+        self.0.routers.get(id)
+    }
+
+    /// Makes a router; without a name it gets one. Writes to the disk.
+    pub fn create_router(&self, object: Value) -> Result<Listed, RoutersError> {
+        self.0.routers.create(object, &self.0.ground, self.0.default_target())
+    }
+
+    /// Changes the fields of `mask` (comma-separated paths, `*` for all), or those that `object` has. Writes to the disk.
+    pub fn update_router(&self, id: &str, object: Value, mask: Option<&str>) -> Result<Listed, RoutersError> {
+        let before = self.router(id)?;
+        let after = self.0.routers.update(id, object, mask, &self.0.ground, self.0.default_target())?;
+        self.forget_changed(&before, &after);
+        Ok(after)
+    }
+
+    /// Deletes a router; its versions stay. Writes to the disk.
+    pub fn delete_router(&self, id: &str) -> Result<(), RoutersError> {
+        self.0.routers.delete(id)?;
+        self.0.outcomes.forget(|key| key.router == id);
+        Ok(())
+    }
+
+    /// Brings an earlier version back, of a deleted router too. Writes to the disk.
+    pub fn roll_back_router(&self, id: &str, version: u64) -> Result<Listed, RoutersError> {
+        let before = self.router(id).ok();
+        let after = self.0.routers.roll_back(id, version, &self.0.ground, self.0.default_target())?;
+        if let Some(before) = before {
+            self.forget_changed(&before, &after);
+        }
+        Ok(after)
+    }
+
+    /// Every version of a router, oldest first; none for one of the configuration. Reads from the disk.
+    pub fn router_versions(&self, id: &str) -> Result<Vec<Version>, RoutersError> {
+        self.0.routers.versions(id)
+    }
+
+    /// What became of the requests of a router's variants, since each was last changed.
+    pub fn outcomes(&self, id: &str) -> Result<Vec<VariantOutcome>, RoutersError> {
+        self.router(id)?;
+        Ok(self.0.outcomes.of(id))
+    }
+
+    /// Lets an answer be scored under its id, and as the last one of its user.
+    pub fn remember(&self, id: &str, user: Option<&str>, decision: &Decision) {
+        self.0.outcomes.remember(id, user, decision);
+    }
+
+    /// Counts what an answer cost, US dollars, for its variant.
+    pub fn charge(&self, decision: &Decision, usd: f64) {
+        self.0.outcomes.charge(decision, usd);
+    }
+
+    /// Counts a score; the error tells what is missing.
+    pub fn score(&self, feedback: &Feedback) -> Result<VariantKey, String> {
+        let set = self.0.routers.current();
+        let has = |route: &Route, key: &VariantKey| route.id == key.route && route.has(&key.variant);
+        self.0.outcomes.score(feedback, |key| {
+            let routing = set.get(&key.router).and_then(|entry| entry.routing().ok());
+            routing
+                .is_some_and(|routing| routing.routes.iter().map(|(_, route)| route).chain(&routing.default).any(|route| has(route, key)))
+        })
+    }
+
+    fn choose(&self, request: Request) -> Result<Choice, RouteError> {
+        let Request { mut prompt, facts } = request;
+        let inner = &self.0;
+        let set = inner.routers.current();
+        let resolved = inner.resolve(&prompt.model, &set).ok_or_else(|| self.unknown(&prompt.model, &set))?;
+        let wishes = Wishes::take(&mut prompt, &inner.ground.ranks)?;
+        let automatic = prompt.model.is_empty() || prompt.model == AUTO;
+        match resolved {
+            _ if automatic && wishes.reorders() => inner.automatic(prompt, &wishes),
+            Resolved::Target(id) => {
+                let target = Target::find(&id, &inner.ground.providers).ok_or_else(|| self.unknown(&prompt.model, &set))?;
+                inner.direct(target, prompt, &wishes)
+            }
+            Resolved::Router(id) => {
+                let entry = set.get(&id).ok_or_else(|| self.unknown(&prompt.model, &set))?;
+                let asked = Asked { prompt, facts: &facts, wishes, now: SystemTime::now() };
+                entry.routing()?.decide(asked, &inner.ground)
+            }
+        }
+    }
+
+    fn unknown(&self, model: &str, set: &Set) -> RouteError {
+        let known = models(set, &self.0.ground.providers).into_iter().map(|model| model.id).collect();
+        RouteError::UnknownModel { model: model.to_owned(), known }
+    }
+
+    /// Forgets what became of variants that are not what they were; their shares may have changed.
+    fn forget_changed(&self, before: &Listed, after: &Listed) {
+        let find = |object: &RouterObject, key: &VariantKey| {
+            let routes = object.routes.iter().map(|entry| &entry.route).chain(&object.default_route);
+            let mut routes = routes.filter(|route| route.route_id.as_ref() == Some(&key.route));
+            let variants = routes.next().map(|route| route.variants.clone()).unwrap_or_default();
+            variants.into_iter().map(|weighted| weighted.variant).find(|variant| variant.variant_id.as_ref() == Some(&key.variant))
+        };
+        let defaults = before.object.defaults != after.object.defaults;
+        self.0.outcomes.forget(|key| key.router == after.id && (defaults || find(&before.object, key) != find(&after.object, key)));
     }
 }
 
 impl Inner {
-    fn router(&self, name: &str) -> Option<&Routing> {
-        self.routers.iter().find(|router| router.name == name)
+    fn resolve(&self, model: &str, set: &Set) -> Option<Resolved> {
+        if model.is_empty() || model == AUTO { Some(self.default.clone()) } else { named(model, set, &self.ground.providers) }
     }
 
-    fn named(&self, model: &str) -> Option<Resolved> {
-        if let Some((first, name)) = model.split_once('/') {
-            return if first == OWN {
-                self.router(name).map(|router| Resolved::Router(router.name.clone()))
-            } else {
-                Target::find(model, &self.providers).map(|target| Resolved::Target(target.id))
-            };
+    fn default_target(&self) -> Option<&str> {
+        match &self.default {
+            Resolved::Target(id) => Some(id),
+            Resolved::Router(_) => None,
         }
-        if let Some(router) = self.router(model) {
-            return Some(Resolved::Router(router.name.clone()));
-        }
-        let provider = self.providers.iter().find(|provider| provider.models.iter().any(|known| known == model))?;
-        Some(Resolved::Target(format!("{}/{model}", provider.name)))
     }
 
-    fn models(&self) -> Vec<ModelInfo> {
-        let routers = self.routers.iter().map(|router| ModelInfo { id: format!("{OWN}/{}", router.name), owned_by: OWN.to_owned() });
-        let targets = self.providers.iter().flat_map(|provider| {
-            provider.models.iter().map(|model| ModelInfo { id: format!("{}/{model}", provider.name), owned_by: provider.name.clone() })
-        });
-        routers.chain(targets).collect()
+    /// A request that names its target, and perhaps more: the named one first, the others in the order that the request wishes.
+    fn direct(&self, target: Target, prompt: Prompt, wishes: &Wishes) -> Result<Choice, RouteError> {
+        let reason = format!("the request names {}", target.id);
+        let others = further(wishes, &self.ground.providers)?.into_iter().filter(|more| more.id != target.id).collect::<Vec<_>>();
+        let mut targets = vec![target];
+        targets.extend(others);
+        if wishes.reorders() {
+            let order = wishes.over(&Order::default()).into_owned();
+            targets = order.apply(targets.iter().collect(), 1, 0, &self.ground.seen()).into_iter().cloned().collect();
+        }
+        chosen("direct", reason, targets, prompt, wishes)
+    }
+
+    /// A request that leaves the choice to its `sort` and `ignore`: of `models`, or of every model that the providers list.
+    fn automatic(&self, prompt: Prompt, wishes: &Wishes) -> Result<Choice, RouteError> {
+        let named = further(wishes, &self.ground.providers)?;
+        let default = self.default_target().and_then(|id| Target::find(id, &self.ground.providers));
+        let order = wishes.over(&Order::default()).into_owned();
+        let pool: Vec<&Target> = if !named.is_empty() {
+            named.iter().collect()
+        } else {
+            // The default first: equals keep their places.
+            let others = self.all.iter().filter(|target| default.as_ref().is_none_or(|default| default.id != target.id));
+            default.iter().chain(others).collect()
+        };
+        let targets = order.apply(pool, 0, 0, &self.ground.seen()).into_iter().cloned().collect();
+        let reason = if order.sort.is_empty() { "what is left of the default and the others".to_owned() } else { order.describe() };
+        chosen(AUTO, reason, targets, prompt, wishes)
     }
 }
 
-impl Routing {
-    fn check(object: &RouterObject, providers: &[Provider], library: &Library) -> Result<Routing, RouterError> {
-        let mut routes = Vec::new();
-        for (n, entry) in object.routes.iter().enumerate() {
-            let at = format!("router.{}.routes[{n}]", object.name);
-            let rule = match &entry.condition {
-                None => None,
-                Some(condition) => Some(
-                    Rule::compile(&condition.cel_expression, library)
-                        .map_err(|detail| RouterError::new(format!("{at}.condition.cel_expression"), detail))?,
-                ),
-            };
-            routes.push((rule, Route::check(&entry.route, &format!("route-{}", n + 1), &format!("{at}.route"), providers)?));
-        }
-        let at = format!("router.{}.default_route", object.name);
-        let default = object.default_route.as_ref().map(|route| Route::check(route, "default", &at, providers)).transpose()?;
-        if routes.is_empty() && default.is_none() {
-            return Err(RouterError::new(format!("router.{}", object.name), "a router needs routes or a default_route"));
-        }
-        Ok(Routing { name: object.name.clone(), routes, default })
+/// A choice that no router made.
+fn chosen(route: &str, reason: String, targets: Vec<Target>, prompt: Prompt, wishes: &Wishes) -> Result<Choice, RouteError> {
+    if targets.is_empty() {
+        return Err(none_left());
     }
-
-    fn wanted(&self) -> SignalSet {
-        self.routes.iter().filter_map(|(rule, _)| rule.as_ref()).fold(SignalSet::NONE, |all, rule| all.union(rule.wanted()))
-    }
-
-    fn answer(&self, shared: &Inner, prompt: Prompt, facts: &Facts) -> Result<Answer, RouteError> {
-        let variables = facts::variables(facts, &prompt).map_err(|detail| RouteError::TooManyFacts { detail })?;
-        let holds = |rule: &Option<Rule>| rule.as_ref().is_none_or(|rule| rule.holds(&shared.library, &variables));
-        let (route, reason) = match (self.routes.iter().find(|(rule, _)| holds(rule)), &self.default) {
-            (Some((Some(rule), route)), _) => (route, rule.source().to_owned()),
-            (Some((None, route)), _) => (route, "the route has no condition".to_owned()),
-            (None, Some(route)) => (route, "no condition held: the default route".to_owned()),
-            (None, None) => return Err(RouteError::NoRoute { router: self.name.clone() }),
-        };
-        let Some(variant) = route.variant(&self.name, facts.user.as_deref()) else {
-            return Err(RouteError::NoRoute { router: self.name.clone() });
-        };
-        let decision = Decision {
-            router: Some(self.name.clone()),
-            route: route.id.clone(),
-            variant: Some(variant.id.clone()),
-            reason,
-            targets: variant.targets.iter().map(|target| target.id.clone()).collect(),
-        };
-        Ok(shared.executor.answer(decision, variant.targets.clone(), variant.limits, variant.prompt(prompt)))
-    }
+    let decision = Decision {
+        router: None,
+        route: route.to_owned(),
+        variant: None,
+        reason,
+        targets: targets.iter().map(|target| target.id.clone()).collect(),
+        shadow: None,
+    };
+    Ok(Choice { decision, targets, limits: wishes.limits(Limits::default()), prompt })
 }
 
+fn named(model: &str, set: &Set, providers: &[Provider]) -> Option<Resolved> {
+    if let Some((OWN | OTHER, id)) = model.split_once('/') {
+        return set.contains_key(id).then(|| Resolved::Router(id.to_owned()));
+    }
+    if set.contains_key(model) {
+        return Some(Resolved::Router(model.to_owned()));
+    }
+    Target::find(model, providers).map(|target| Resolved::Target(target.id))
+}
+
+fn models(set: &Set, providers: &[Provider]) -> Vec<ModelInfo> {
+    let routers = set.keys().map(|id| ModelInfo { id: format!("{OWN}/{id}"), owned_by: OWN.to_owned() });
+    let targets = providers.iter().flat_map(|provider| {
+        provider.models.iter().map(|model| ModelInfo { id: format!("{}/{model}", provider.name), owned_by: provider.name.clone() })
+    });
+    routers.chain(targets).collect()
+}
+
+#[cfg(test)]
+mod selection_tests;
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! Shadow traffic: a share of the requests also goes to other targets, whose answers nobody waits for.
+//! Shadow traffic: requests that also go to other targets, whose answers nobody waits for.
 //!
 //! Handing a request over never waits: what does not fit is dropped and counted. The work is a future that the caller of [`new`] owns and
 //! polls; dropping it cancels every answer that runs.
@@ -13,7 +13,7 @@ use models::{Completion, Prompt};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::route::{Limits, Target};
-use crate::{Attempt, Decision, Executor, RouteError, hash};
+use crate::{Attempt, Decision, Executor, RouteError};
 
 /// Requests that wait for a place: at 100 requests a second mirrored in full, a third of a second. When full, the new one is dropped.
 const WAITING: usize = 32;
@@ -47,7 +47,6 @@ pub struct Shadow {
 
 #[derive(Default)]
 struct Counts {
-    seen: AtomicU64,
     taken: AtomicU64,
     dropped: AtomicU64,
 }
@@ -63,17 +62,14 @@ struct Job {
 /// handles are gone and what they handed over is done.
 pub fn new(executor: Executor, running: usize, tell: impl Fn(Shadowed) + Send + 'static) -> (Shadow, impl Future<Output = ()> + Send) {
     let (sender, receiver) = channel(WAITING);
+    // Without a handle of its own, which would keep the work from ending.
+    let executor = Executor { shadow: None, ..executor };
     (Shadow { sender, counts: Arc::default() }, work(executor, receiver, running.max(1), tell))
 }
 
 impl Shadow {
-    /// Mirrors a request to `targets` where it falls into `share`, 0 to 1; without waiting. Requests are dealt out evenly.
-    #[cfg_attr(not(test), expect(dead_code, reason = "a variant's shadow is chosen where variants are"))]
-    pub(crate) fn mirror(&self, share: f64, decision: Decision, targets: Vec<Target>, limits: Limits, prompt: &Prompt) {
-        let dealt = hash::mix(self.counts.seen.fetch_add(1, Relaxed));
-        if dealt as f64 >= share * u64::MAX as f64 {
-            return;
-        }
+    /// Mirrors a request to `targets`, without waiting.
+    pub(crate) fn mirror(&self, decision: Decision, targets: Vec<Target>, limits: Limits, prompt: &Prompt) {
         // The copy of the prompt is made only where it is taken.
         let counter = match self.sender.try_reserve() {
             Ok(place) => {
@@ -132,7 +128,6 @@ mod tests {
     use std::sync::Mutex;
     use std::time::Duration;
 
-    use futures::FutureExt;
     use futures::stream::{self, BoxStream};
     use models::{Delta, Finish, LanguageModel, ModelError};
 
@@ -151,10 +146,11 @@ mod tests {
         }
     }
 
-    fn mirror(shadow: &Shadow, share: f64) {
-        let decision = Decision { router: None, route: "shadow".to_owned(), variant: None, reason: String::new(), targets: Vec::new() };
+    fn mirror(shadow: &Shadow) {
+        let decision =
+            Decision { router: None, route: "shadow".to_owned(), variant: None, reason: String::new(), targets: Vec::new(), shadow: None };
         let target = Target { id: "p/m".to_owned(), name: "m".to_owned(), model: Arc::new(Slow) };
-        shadow.mirror(share, decision, vec![target], Limits::default(), &Prompt::default());
+        shadow.mirror(decision, vec![target], Limits::default(), &Prompt::default());
     }
 
     #[tokio::test(start_paused = true)]
@@ -164,9 +160,8 @@ mod tests {
         let (shadow, work) = new(Executor::default(), 2, move |shadowed| hears.lock().expect("not poisoned").push(shadowed));
         let mut work = Box::pin(work);
         for _ in 0..WAITING + 5 {
-            mirror(&shadow, 1.0);
+            mirror(&shadow);
         }
-        mirror(&shadow, 0.0);
         assert_eq!(shadow.count(), ShadowCount { taken: WAITING as u64, dropped: 5 });
         // Two at a time, a second each.
         assert!(tokio::time::timeout(Duration::from_millis(2_500), &mut work).await.is_err());
@@ -176,18 +171,5 @@ mod tests {
         let told = told.lock().expect("not poisoned");
         assert_eq!(told.len(), WAITING);
         assert!(told.iter().all(|one| one.attempts.len() == 1 && one.answer.as_ref().is_ok_and(|answer| answer.text == "m")));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_share_is_a_share() {
-        let (shadow, work) = new(Executor::default(), 10_000, |_| {});
-        let mut work = Box::pin(work);
-        for _ in 0..2_000 {
-            mirror(&shadow, 0.1);
-            assert!((&mut work).now_or_never().is_none());
-            tokio::task::yield_now().await;
-        }
-        assert!((150..250).contains(&shadow.count().taken), "{:?}", shadow.count());
-        assert_eq!(shadow.count().dropped, 0);
     }
 }

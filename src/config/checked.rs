@@ -250,6 +250,7 @@ impl Config {
             providers: self.providers.iter().map(silent).collect(),
             routers: self.routers.clone(),
             default_model: self.default_model.clone(),
+            ..router::Config::default()
         };
         Router::new(config).map(|_| ()).map_err(|error| ConfigError::new(error.to_string()))
     }

@@ -198,7 +198,8 @@ impl Bench {
     }
 
     fn answer(&self) -> Answer {
-        let decision = Decision { router: None, route: "direct".to_owned(), variant: None, reason: String::new(), targets: Vec::new() };
+        let decision =
+            Decision { router: None, route: "direct".to_owned(), variant: None, reason: String::new(), targets: Vec::new(), shadow: None };
         let prompt = Prompt { messages: vec![Message::text(Role::User, "Tell me.")], ..Prompt::default() };
         self.executor.answer(decision, self.targets.clone(), self.limits, prompt)
     }

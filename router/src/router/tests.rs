@@ -41,7 +41,7 @@ impl LanguageModel for Scripted {
 fn router(routers: Value) -> Result<Router, RouterError> {
     let provider = Provider::new("p", Arc::new(Scripted), vec!["known".into()]);
     let routers = serde_json::from_value(routers).expect("its shape is right");
-    Router::new(Config { providers: vec![provider], routers, default_model: "p/known".into() })
+    Router::new(Config { providers: vec![provider], routers, default_model: "p/known".into(), ..Config::default() })
 }
 
 fn ruled(condition: &str) -> Result<Router, RouterError> {
@@ -270,4 +270,49 @@ fn metadata_too_large_to_route_by_is_the_callers_fault() {
     let error =
         ruled("true").expect("it compiles").complete(request("r", facts(json!({"l": vec![0; 1_000]}), None))).expect_err("too large");
     assert_eq!((error.status(), error.param()), (400, Some("metadata")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_variant_says_whether_answers_survive_and_when_company_is_asked() {
+    for (defaults, variant, said, attempts) in [
+        (json!({}), json!({}), "ac", 2),
+        (json!({}), json!({"survive": false}), "a", 1),
+        (json!({"survive": false}), json!({}), "a", 1),
+        (json!({"survive": false}), json!({"survive": true}), "ac", 2),
+    ] {
+        let mut variant = variant;
+        variant["model_id"] = json!("p/a-cut");
+        variant["models"] = json!(["p/c-stop"]);
+        let object = json!([{"name": "r", "defaults": defaults, "default_route": {"variants": [{"variant": variant}]}}]);
+        let mut answer = router(object).expect("it is valid").complete(request("r", Facts::default())).expect("it has a route");
+        let mut text = String::new();
+        while let Some(item) = answer.next().await {
+            if let Ok(Delta::Text(more)) = item {
+                text.push_str(&more);
+            }
+        }
+        assert_eq!((text.as_str(), answer.attempts().len()), (said, attempts));
+    }
+    let variant = json!({"model_id": "p/wait-a", "models": ["p/c-stop"], "hedgeAfter": "300ms"});
+    let object = json!([{"name": "r", "default_route": {"variants": [{"variant": variant}]}}]);
+    let mut answer = router(object).expect("it is valid").complete(request("r", Facts::default())).expect("it has a route");
+    while answer.next().await.is_some() {}
+    assert_eq!(answer.attempts().iter().map(|attempt| attempt.outcome == Outcome::Outrun).collect::<Vec<_>>(), [true, false]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shadow_is_asked_beside_the_answer() {
+    let (sender, mut told) = tokio::sync::mpsc::channel(8);
+    let (shadow, work) = crate::shadow::new(Executor::default(), 4, move |one| sender.try_send(one).expect("there is room"));
+    let provider = Provider { name: "p".into(), model: Arc::new(Scripted), models: vec!["known".into()] };
+    let variant = json!({"model_id": "p/a-stop", "shadow": {"model_id": "p/s-stop"}});
+    let routers = serde_json::from_value(json!([{"name": "r", "default_route": {"variants": [{"variant": variant}]}}])).expect("a router");
+    let config = Config { providers: vec![provider], routers, default_model: "p/known".into(), ..Config::default() };
+    let router = Router::with(config, Executor { shadow: Some(shadow), ..Executor::default() }).expect("it is valid");
+    let answer = router.complete(request("r", Facts::default())).expect("it has a route");
+    assert_eq!(answer.decision().shadow.as_deref(), Some("p/s-stop"));
+    drop((answer, router));
+    work.await;
+    let one = told.recv().await.expect("it was asked");
+    assert_eq!(one.answer.map(|answer| answer.text), Ok("s".to_owned()));
 }

@@ -10,6 +10,7 @@ mod messages;
 mod models;
 mod question;
 mod responses;
+mod routers;
 mod speech;
 mod transcriptions;
 
@@ -53,6 +54,7 @@ pub(crate) fn app(mut services: Services) -> Router {
         .route("/v1/audio/transcriptions", post(transcriptions::transcribe))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::show))
+        .merge(routers::routes())
         .with_state(app.clone())
         .merge(realtime)
         .route_layer(middleware::from_fn_with_state(app.services.ledger.clone(), limit::limit))
@@ -74,7 +76,7 @@ async fn ready(State(app): State<Arc<App>>) -> Response {
 }
 
 async fn no_such_path(request: Request) -> ApiError {
-    let message = format!("There is no {} {} here; the API starts at /v1/.", request.method(), request.uri().path());
+    let message = format!("There is no {} {} here; the API starts at /v1/ and /router/v1/.", request.method(), request.uri().path());
     ApiError::new(404, "unknown_url", message)
 }
 

@@ -15,6 +15,7 @@ pub(crate) mod realtime;
 pub(crate) mod response;
 pub(crate) mod responses;
 pub(crate) mod sequence;
+pub(crate) mod router;
 pub(crate) mod signals;
 pub(crate) mod speech;
 pub(crate) mod subtitle;

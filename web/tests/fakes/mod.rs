@@ -163,7 +163,12 @@ pub async fn start_with(limits: Limits, keys: Keys, policy: Policy, realtime: Op
     let provider = router::Provider::new("fake", Arc::new(Echo { dropped: dropped.clone() }), names.to_vec());
     let names = ["echo", "broken", "busy", "endless", "tools", "two-tools", "thinker", "mirror"].map(str::to_owned);
     let provider = router::Provider { name: "fake".to_owned(), model: Arc::new(Echo { dropped: dropped.clone() }), models: names.to_vec() };
-    let config = router::Config { providers: vec![provider], routers: Vec::new(), default_model: "fake/echo".to_owned() };
+    let config = router::Config {
+        providers: vec![provider],
+        routers: Vec::new(),
+        default_model: "fake/echo".to_owned(),
+        ..router::Config::default()
+    };
     let services = Services {
         router: router::Router::new(config).expect("a router"),
         transcriber: Arc::new(Rote),

@@ -204,8 +204,14 @@ fn place() -> Place {
 }
 
 fn response() -> Response {
-    let decision =
-        Decision { router: None, route: "direct".to_owned(), variant: None, reason: "named".to_owned(), targets: vec!["a/b".to_owned()] };
+    let decision = Decision {
+        router: None,
+        route: "direct".to_owned(),
+        variant: None,
+        reason: "named".to_owned(),
+        targets: vec!["a/b".to_owned()],
+        shadow: None,
+    };
     Response {
         id: "resp_1".to_owned(),
         ending: Some(Ending::Interrupted),
