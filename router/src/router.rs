@@ -265,7 +265,8 @@ impl Router {
             _ if automatic && wishes.reorders() => inner.automatic(prompt, &wishes),
             Resolved::Target(id) => {
                 let target = Target::find(&id, &inner.ground.providers).ok_or_else(|| self.unknown(&prompt.model, &set))?;
-                inner.direct(target, prompt, &wishes)
+                let reason = if automatic { "the default".to_owned() } else { format!("the request names {id}") };
+                inner.direct(target, reason, prompt, &wishes)
             }
             Resolved::Router(id) => {
                 let entry = set.get(&id).ok_or_else(|| self.unknown(&prompt.model, &set))?;
@@ -306,8 +307,7 @@ impl Inner {
     }
 
     /// A request that names its target, and perhaps more: the named one first, the others in the order that the request wishes.
-    fn direct(&self, target: Target, prompt: Prompt, wishes: &Wishes) -> Result<Choice, RouteError> {
-        let reason = format!("the request names {}", target.id);
+    fn direct(&self, target: Target, reason: String, prompt: Prompt, wishes: &Wishes) -> Result<Choice, RouteError> {
         let others = further(wishes, &self.ground.providers)?.into_iter().filter(|more| more.id != target.id).collect::<Vec<_>>();
         let mut targets = vec![target];
         targets.extend(others);

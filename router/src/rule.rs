@@ -16,7 +16,8 @@ use crate::typing;
 /// Longest source, bytes.
 const LONGEST_SOURCE: usize = 4_096;
 /// Most operations of one evaluation. What stands in a loop counts [`facts::MOST_VALUES`] times, because a request can bring a list of
-/// that length. An operation takes 0.05 to 0.3 µs (measured 2026-11): the dearest rule ends after a few milliseconds.
+/// that length. An operation takes about 0.04 µs (measured 2026-11 with `examples/rule_cost`): the dearest rules end within a millisecond,
+/// those that search long texts again and again within some 20.
 const MOST_OPERATIONS: usize = 16_384;
 /// Most nodes of the expression.
 const MOST_NODES: usize = 512;
@@ -222,7 +223,8 @@ struct Survey<'a> {
 impl<'a> Survey<'a> {
     fn visit(&mut self, node: &'a IdedExpr, depth: usize, loops: usize) -> Result<(), String> {
         self.nodes += 1;
-        self.operations += if loops > 0 { facts::MOST_VALUES } else { 1 };
+        let repeats = if loops > 0 { facts::MOST_VALUES } else { 1 };
+        self.operations += repeats;
         if self.nodes > MOST_NODES || self.operations > MOST_OPERATIONS || depth > DEEPEST {
             return Err(format!(
                 "the condition is too large: at most {MOST_NODES} operations ({} within a loop), nested at most {DEEPEST} deep, are allowed; \
@@ -243,6 +245,7 @@ impl<'a> Survey<'a> {
             }
             Expr::Call(call) => {
                 self.check_function(&call.func_name)?;
+                self.operations += dearness(&call.func_name) * repeats;
                 if call.func_name == "matches" {
                     self.check_pattern(call.args.last())?;
                 }
@@ -336,6 +339,16 @@ impl<'a> Survey<'a> {
         if let Some(kind) = facts::signal(field) {
             self.wanted = self.wanted.with(kind);
         }
+    }
+}
+
+/// What a function costs besides one operation, in operations: a pattern is compiled each time, and texts can be long.
+fn dearness(function: &str) -> usize {
+    match function {
+        "matches" => 24,
+        "contains" => 8,
+        "_+_" => 4,
+        _ => 0,
     }
 }
 

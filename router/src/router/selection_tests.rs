@@ -201,6 +201,7 @@ fn rules_see_targets_time_and_the_size_of_the_request() {
         ("account.plan == 'gold' && metadata.account.plan == 'gold' && account.seats > 2.5", true),
         ("account.none == 1", false),
         ("tags.all(t, size(t) == 1)", true),
+        ("tags.exists(t, t.matches('^[b-z]$'))", true),
     ] {
         let router = router(json!([{"name": "r", "utc_offset": "+03:00",
             "routes": [{"condition": {"cel_expression": condition}, "route": {"route_id": "yes", "variants": [{"variant": {"model_id": "p/fast"}}]}}],
@@ -243,6 +244,7 @@ fn a_rule_that_cannot_hold_is_refused_at_load() {
         ("request.tools ? true : false", "before ? must be true or false"),
         (".voice.emotion == 'sad'", "without the dot"),
         (long_loop.as_str(), "(64 within a loop)"),
+        ("l.exists(a, a.matches('x') || a.matches('y') || a.matches('z'))", "too large"),
     ] {
         let object = json!([{"name": "r", "routes": [{"condition": {"cel_expression": condition}, "route": {"variants": [{"variant": {"model_id": "p/a"}}]}}]}]);
         let error = Router::new(config(object)).err().map(|error| error.to_string()).unwrap_or_default();
@@ -492,6 +494,15 @@ proptest! {
         match RouterObject::from_json(value) {
             Ok(object) => prop_assert_eq!(RouterObject::from_json(object.to_json()), Ok(object)),
             Err(error) => prop_assert!(error.at.starts_with("router")),
+        }
+    }
+
+    #[test]
+    fn any_wish_is_granted_or_refused(models in objects(), sort in objects(), ignore in objects(), fallback in objects()) {
+        let wishes = json!({"models": models, "sort": sort, "ignore": ignore, "fallback": fallback});
+        let router = router(json!([]));
+        if let Err(error) = router.decide(request("auto", wishes)) {
+            prop_assert_eq!(error.status(), 400);
         }
     }
 
