@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use models::{Delta, ToolCall};
 use serde::de::IgnoredAny;
-use serde_json::Map;
+use serde_json::{Map, Value};
 
 /// One stretch of an answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,12 +24,14 @@ pub(crate) enum Block {
     Redacted(String),
     /// A call of a function.
     Call(ToolCall),
+    /// A block that came whole, in the dialect of who wants it.
+    Whole(Map<String, Value>),
 }
 
 /// What happens to the block that is open.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Step {
-    /// It begins, without its content; a redacted one has all of it.
+    /// It begins, without its content; a redacted or whole one has all of it.
     Open(Block),
     /// More words, thoughts or arguments.
     Piece(String),
@@ -47,6 +49,7 @@ pub(crate) struct Sequence {
     call: usize,
     /// Numbers of the calls that are closed.
     closed: Vec<usize>,
+    /// What could not be written yet; unmodelled fields stand for a whole block.
     held: VecDeque<Delta>,
 }
 
@@ -70,6 +73,14 @@ impl Sequence {
         steps
     }
 
+    /// The steps that a block gives that came whole.
+    pub(crate) fn insert(&mut self, block: Map<String, Value>) -> Vec<Step> {
+        let mut steps = Vec::new();
+        self.held.push_back(Delta::Extra(block));
+        self.release(false, &mut steps);
+        steps
+    }
+
     /// The steps that end the answer; it takes no more.
     pub(crate) fn finish(&mut self) -> Vec<Step> {
         let mut steps = Vec::new();
@@ -86,7 +97,7 @@ impl Sequence {
         }
     }
 
-    fn argue(&mut self, arguments: String, extra: Map<String, serde_json::Value>, steps: &mut Vec<Step>) {
+    fn argue(&mut self, arguments: String, extra: Map<String, Value>, steps: &mut Vec<Step>) {
         if let Some(Block::Call(call)) = &mut self.open {
             call.arguments.push_str(&arguments);
             call.extra.extend(extra);
@@ -96,14 +107,7 @@ impl Sequence {
         }
     }
 
-    fn hold_call(
-        &mut self,
-        index: usize,
-        id: Option<String>,
-        name: Option<String>,
-        more: String,
-        more_extra: Map<String, serde_json::Value>,
-    ) {
+    fn hold_call(&mut self, index: usize, id: Option<String>, name: Option<String>, more: String, more_extra: Map<String, Value>) {
         let other = |held: &Option<String>| held.is_some() && id.is_some() && name.is_some() && *held != id;
         let place = self.held.iter_mut().rev().find_map(|held| match held {
             Delta::ToolCall { index: at, id: held_id, name, arguments, extra } if *at == index && !other(held_id) => {
@@ -179,7 +183,11 @@ impl Sequence {
                 self.call = index;
                 self.argue(arguments, extra, steps);
             }
-            Delta::Usage(_) | Delta::Finish(_) | Delta::Extra(_) => {}
+            Delta::Extra(block) => {
+                self.begin(Block::Whole(block), steps);
+                self.close(steps);
+            }
+            Delta::Usage(_) | Delta::Finish(_) => {}
         }
     }
 
@@ -221,6 +229,7 @@ mod tests {
             Step::Open(Block::Text(_)) => "Ot".to_owned(),
             Step::Open(Block::Reasoning { .. }) => "Or".to_owned(),
             Step::Open(Block::Redacted(data)) => format!("Ox{data}"),
+            Step::Open(Block::Whole(_)) => "Ow".to_owned(),
             Step::Open(Block::Call(call)) => format!("O{}:{}", call.id, call.name),
             Step::Piece(piece) => format!("+{piece}"),
             Step::Signature(signature) => format!("#{signature}"),
