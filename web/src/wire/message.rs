@@ -36,10 +36,10 @@ pub(crate) struct MessageWriter {
 impl MessageWriter {
     pub(crate) fn new(id: String, model: String, estimate: u64) -> MessageWriter {
         MessageWriter {
+            sequence: Sequence::new(&id),
             id,
             model,
             estimate,
-            sequence: Sequence::default(),
             open: None,
             citations: Vec::new(),
             content: Vec::new(),

@@ -52,8 +52,8 @@ pub(crate) struct ResponseWriter {
 impl ResponseWriter {
     pub(crate) fn new(head: ResponseHead) -> ResponseWriter {
         ResponseWriter {
+            sequence: Sequence::new(&head.id),
             head,
-            sequence: Sequence::default(),
             open: None,
             output: Vec::new(),
             blocks: Vec::new(),

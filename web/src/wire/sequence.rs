@@ -44,6 +44,8 @@ pub(crate) enum Step {
 /// Deltas to steps.
 #[derive(Debug, Default)]
 pub(crate) struct Sequence {
+    /// What makes the ids that had to be made here differ from those of other answers.
+    stem: String,
     open: Option<Block>,
     /// The provider's number of the call that is open.
     call: usize,
@@ -54,6 +56,11 @@ pub(crate) struct Sequence {
 }
 
 impl Sequence {
+    /// For the answer with this id.
+    pub(crate) fn new(id: &str) -> Sequence {
+        Sequence { stem: id.rsplit('_').next().unwrap_or_default().to_owned(), ..Sequence::default() }
+    }
+
     /// The steps that a piece of the answer gives. Counts of tokens, the finish and unmodelled fields give none.
     pub(crate) fn push(&mut self, delta: Delta) -> Vec<Step> {
         let mut steps = Vec::new();
@@ -177,8 +184,8 @@ impl Sequence {
                 self.close(steps);
             }
             Delta::ToolCall { index, id, name, arguments, extra } => {
-                // A call that was never given an id must still be answerable.
-                let id = id.unwrap_or_else(|| format!("call_{index}"));
+                // A call that was never given an id must still be answerable, and its id be the only such in the dialogue.
+                let id = id.unwrap_or_else(|| format!("call_{}{index}", self.stem));
                 self.begin(Block::Call(ToolCall { id, name: name.unwrap_or_default(), ..ToolCall::default() }), steps);
                 self.call = index;
                 self.argue(arguments, extra, steps);
@@ -222,7 +229,7 @@ mod tests {
 
     /// One letter a step, the piece after it: `O` opens, `C` closes.
     fn check(deltas: impl IntoIterator<Item = Delta>, expected: &str) {
-        let mut sequence = Sequence::default();
+        let mut sequence = Sequence::new("msg_a");
         let mut steps: Vec<Step> = deltas.into_iter().flat_map(|delta| sequence.push(delta)).collect();
         steps.extend(sequence.finish());
         let told = steps.iter().map(|step| match step {
@@ -253,7 +260,7 @@ mod tests {
     #[test]
     fn a_call_waits_for_its_id_and_name() {
         check([call(0, "", "", "{"), call(0, "", "f", ""), call(0, "x", "", "}")], "Ox:f +{} C");
-        check([call(0, "", "", "{}")], "Ocall_0: +{} C");
+        check([call(0, "", "", "{}")], "Ocall_a0: +{} C");
         check([call(0, "x", "f", "")], "Ox:f C");
     }
 
