@@ -22,7 +22,10 @@ pub(crate) struct MessageWriter {
     sequence: Sequence,
     /// The block that is open, without its content: its pieces take their kind from it.
     open: Option<Block>,
-    blocks: Vec<Block>,
+    /// Sources of the words that are open.
+    citations: Vec<Value>,
+    /// Finished blocks.
+    content: Vec<Value>,
     calls: bool,
     usage: Option<Usage>,
     finish: Option<Finish>,
@@ -33,12 +36,13 @@ pub(crate) struct MessageWriter {
 impl MessageWriter {
     pub(crate) fn new(id: String, model: String, estimate: u64) -> MessageWriter {
         MessageWriter {
+            sequence: Sequence::new(&id),
             id,
             model,
             estimate,
-            sequence: Sequence::default(),
             open: None,
-            blocks: Vec::new(),
+            citations: Vec::new(),
+            content: Vec::new(),
             calls: false,
             usage: None,
             finish: None,
@@ -58,6 +62,7 @@ impl MessageWriter {
         match &delta {
             Delta::Usage(usage) => self.usage = Some(*usage),
             Delta::Finish(finish) => self.finish = Some(*finish),
+            Delta::Extra(extra) => return self.extra(extra),
             _ => {}
         }
         let steps = self.sequence.push(delta);
@@ -84,8 +89,7 @@ impl MessageWriter {
         let steps = self.sequence.finish();
         self.events(steps);
         let (usage, counted) = self.usage();
-        let content = self.blocks.iter().map(block_json).collect();
-        let mut message = self.message(content, json!(self.stop_reason()), usage);
+        let mut message = self.message(json!(self.content), json!(self.stop_reason()), usage);
         extend(&mut message, beside, counted);
         message
     }
@@ -106,7 +110,7 @@ impl MessageWriter {
     fn events(&mut self, steps: Vec<Step>) -> Vec<Value> {
         let mut events = Vec::with_capacity(steps.len());
         for step in steps {
-            let index = self.blocks.len();
+            let index = self.content.len();
             let delta = |delta: Value| json!({ "type": "content_block_delta", "index": index, "delta": delta });
             match step {
                 Step::Open(block) => {
@@ -120,16 +124,41 @@ impl MessageWriter {
                         Some(Block::Text(_)) => events.push(delta(json!({ "type": "text_delta", "text": text }))),
                         Some(Block::Reasoning { .. }) => events.push(delta(json!({ "type": "thinking_delta", "thinking": text }))),
                         Some(Block::Call(_)) => events.push(delta(json!({ "type": "input_json_delta", "partial_json": text }))),
-                        // A redacted block is whole when it opens.
-                        Some(Block::Redacted(_)) | None => {}
+                        // These are complete when they open.
+                        Some(Block::Redacted(_) | Block::Whole(_)) | None => {}
                     }
                 }
                 Step::Signature(signature) => events.push(delta(json!({ "type": "signature_delta", "signature": signature }))),
                 Step::Close(block) => {
                     events.push(json!({ "type": "content_block_stop", "index": index }));
-                    self.blocks.push(block);
+                    let mut block = block_json(&block);
+                    if !self.citations.is_empty() {
+                        block["citations"] = std::mem::take(&mut self.citations).into();
+                    }
+                    self.content.push(block);
+                    self.open = None;
                 }
             }
+        }
+        events
+    }
+
+    /// What Anthropic itself ran goes back as the blocks it came in; sources of words go back as citations.
+    fn extra(&mut self, extra: &Map<String, Value>) -> Vec<Value> {
+        let list = |name: &str| extra.get("message").and_then(|message| message.get(name)).and_then(Value::as_array);
+        let mut events = Vec::new();
+        for annotation in list("annotations").into_iter().flatten().filter(|_| matches!(self.open, Some(Block::Text(_)))) {
+            let source = &annotation["url_citation"];
+            let citation = json!({
+                "type": "web_search_result_location", "url": source["url"], "title": source["title"], "cited_text": "", "encrypted_index": "",
+            });
+            let delta = json!({ "type": "citations_delta", "citation": citation });
+            events.push(json!({ "type": "content_block_delta", "index": self.content.len(), "delta": delta }));
+            self.citations.push(citation);
+        }
+        for block in list("anthropic_content").into_iter().flatten().filter_map(Value::as_object) {
+            let steps = self.sequence.insert(block.clone());
+            events.extend(self.events(steps));
         }
         events
     }
@@ -173,6 +202,7 @@ fn block_json(block: &Block) -> Value {
         Block::Reasoning { text, signature } => {
             json!({ "type": "thinking", "thinking": text, "signature": signature.as_deref().unwrap_or_default() })
         }
+        Block::Whole(block) => Value::Object(block.clone()),
         Block::Redacted(data) => json!({ "type": "redacted_thinking", "data": data }),
         Block::Call(call) => json!({ "type": "tool_use", "id": call.id, "name": call.name, "input": input(call) }),
     }
@@ -260,6 +290,29 @@ mod tests {
         );
         assert_eq!((&message["stop_reason"], &message["timbre"]["usageEstimated"]), (&json!("tool_use"), &json!(true)));
         assert_eq!(message["usage"]["input_tokens"], 12);
+    }
+
+    #[test]
+    fn what_the_provider_ran_and_its_sources_keep_their_places() {
+        let extra = |name: &str, item: Value| {
+            let message = json!({ "message": { name: [item] } });
+            Delta::Extra(message.as_object().cloned().unwrap_or_default())
+        };
+        let mut writer = writer();
+        let source = json!({ "type": "url_citation", "url_citation": { "url": "https://a", "title": "A" } });
+        let mut events = Vec::new();
+        for delta in [
+            Delta::Text("Let me look.".to_owned()),
+            extra("anthropic_content", json!({ "type": "server_tool_use", "id": "s" })),
+            Delta::Text("Found.".to_owned()),
+            extra("annotations", source),
+        ] {
+            events.extend(writer.push(delta));
+        }
+        assert_eq!(events[7]["delta"]["citation"]["url"], "https://a", "{events:?}");
+        let message = writer.whole(Map::new());
+        let content = message["content"].as_array().expect("blocks");
+        assert_eq!((content.len(), &content[1]["type"], &content[2]["citations"][0]["title"]), (3, &json!("server_tool_use"), &json!("A")));
     }
 
     #[test]

@@ -52,8 +52,8 @@ pub(crate) struct ResponseWriter {
 impl ResponseWriter {
     pub(crate) fn new(head: ResponseHead) -> ResponseWriter {
         ResponseWriter {
+            sequence: Sequence::new(&head.id),
             head,
-            sequence: Sequence::default(),
             open: None,
             output: Vec::new(),
             blocks: Vec::new(),
@@ -136,6 +136,7 @@ impl ResponseWriter {
                 Block::Reasoning { text, signature } => parts.push(Part::Reasoning { text, signature, redacted: None }),
                 Block::Redacted(data) => parts.push(Part::Reasoning { text: String::new(), signature: None, redacted: Some(data) }),
                 Block::Call(call) => tool_calls.push(call),
+                Block::Whole(part) => parts.push(Part::Other(Value::Object(part))),
             }
         }
         Message { role: Role::Assistant, parts, tool_calls, tool_call_id: None, extra: Map::new() }
@@ -178,7 +179,7 @@ impl ResponseWriter {
             Some(Block::Call(call)) if *self.head.tools.form(&call.name) == Form::Custom => "ctc",
             Some(Block::Call(_)) => "fc",
             Some(Block::Reasoning { .. } | Block::Redacted(_)) => "rs",
-            Some(Block::Text(_)) | None => "msg",
+            Some(Block::Text(_) | Block::Whole(_)) | None => "msg",
         };
         let number = self.head.id.trim_start_matches("resp_");
         format!("{prefix}_{number}{:02x}", self.output.len())
@@ -201,7 +202,7 @@ impl ResponseWriter {
                             let part = json!({ "type": "summary_text", "text": "" });
                             events.push(self.within("response.reasoning_summary_part.added", json!({ "summary_index": 0, "part": part })));
                         }
-                        Block::Redacted(_) | Block::Call(_) => {}
+                        Block::Redacted(_) | Block::Call(_) | Block::Whole(_) => {}
                     }
                 }
                 Step::Piece(piece) => {
@@ -227,7 +228,7 @@ impl ResponseWriter {
             // A custom tool's input is wrapped in JSON for the model: it can be unwrapped only when it is whole.
             Some(Block::Call(call)) if *self.head.tools.form(&call.name) == Form::Custom => None,
             Some(Block::Call(_)) => Some(self.within("response.function_call_arguments.delta", json!({ "delta": piece }))),
-            Some(Block::Redacted(_)) | None => None,
+            Some(Block::Redacted(_) | Block::Whole(_)) | None => None,
         }
     }
 
@@ -254,7 +255,7 @@ impl ResponseWriter {
                 let fields = json!({ "name": self.own_name(&call.name), "arguments": call.arguments });
                 events.push(self.within("response.function_call_arguments.done", fields));
             }
-            Block::Redacted(_) => {}
+            Block::Redacted(_) | Block::Whole(_) => {}
         }
         let (item, index) = (self.item(&block, "completed"), self.output.len());
         events.push(self.event("response.output_item.done", json!({ "output_index": index, "item": item })));
@@ -281,6 +282,7 @@ impl ResponseWriter {
                 }
                 item
             }
+            Block::Whole(item) => Value::Object(item.clone()),
             Block::Redacted(data) => {
                 let mut item = json!({ "id": id, "type": "reasoning", "summary": [] });
                 if self.head.encrypted {

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use models::{Delta, ToolCall};
 use serde::de::IgnoredAny;
-use serde_json::Map;
+use serde_json::{Map, Value};
 
 /// One stretch of an answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,12 +24,14 @@ pub(crate) enum Block {
     Redacted(String),
     /// A call of a function.
     Call(ToolCall),
+    /// A block that came whole, in the dialect of who wants it.
+    Whole(Map<String, Value>),
 }
 
 /// What happens to the block that is open.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Step {
-    /// It begins, without its content; a redacted one has all of it.
+    /// It begins, without its content; a redacted or whole one has all of it.
     Open(Block),
     /// More words, thoughts or arguments.
     Piece(String),
@@ -42,15 +44,23 @@ pub(crate) enum Step {
 /// Deltas to steps.
 #[derive(Debug, Default)]
 pub(crate) struct Sequence {
+    /// What makes the ids that had to be made here differ from those of other answers.
+    stem: String,
     open: Option<Block>,
     /// The provider's number of the call that is open.
     call: usize,
     /// Numbers of the calls that are closed.
     closed: Vec<usize>,
+    /// What could not be written yet; unmodelled fields stand for a whole block.
     held: VecDeque<Delta>,
 }
 
 impl Sequence {
+    /// For the answer with this id.
+    pub(crate) fn new(id: &str) -> Sequence {
+        Sequence { stem: id.rsplit('_').next().unwrap_or_default().to_owned(), ..Sequence::default() }
+    }
+
     /// The steps that a piece of the answer gives. Counts of tokens, the finish and unmodelled fields give none.
     pub(crate) fn push(&mut self, delta: Delta) -> Vec<Step> {
         let mut steps = Vec::new();
@@ -66,6 +76,14 @@ impl Sequence {
             Delta::Text(text) | Delta::Reasoning(text) if text.is_empty() => return steps,
             content => self.held.push_back(content),
         }
+        self.release(false, &mut steps);
+        steps
+    }
+
+    /// The steps that a block gives that came whole.
+    pub(crate) fn insert(&mut self, block: Map<String, Value>) -> Vec<Step> {
+        let mut steps = Vec::new();
+        self.held.push_back(Delta::Extra(block));
         self.release(false, &mut steps);
         steps
     }
@@ -86,7 +104,7 @@ impl Sequence {
         }
     }
 
-    fn argue(&mut self, arguments: String, extra: Map<String, serde_json::Value>, steps: &mut Vec<Step>) {
+    fn argue(&mut self, arguments: String, extra: Map<String, Value>, steps: &mut Vec<Step>) {
         if let Some(Block::Call(call)) = &mut self.open {
             call.arguments.push_str(&arguments);
             call.extra.extend(extra);
@@ -96,14 +114,7 @@ impl Sequence {
         }
     }
 
-    fn hold_call(
-        &mut self,
-        index: usize,
-        id: Option<String>,
-        name: Option<String>,
-        more: String,
-        more_extra: Map<String, serde_json::Value>,
-    ) {
+    fn hold_call(&mut self, index: usize, id: Option<String>, name: Option<String>, more: String, more_extra: Map<String, Value>) {
         let other = |held: &Option<String>| held.is_some() && id.is_some() && name.is_some() && *held != id;
         let place = self.held.iter_mut().rev().find_map(|held| match held {
             Delta::ToolCall { index: at, id: held_id, name, arguments, extra } if *at == index && !other(held_id) => {
@@ -173,13 +184,17 @@ impl Sequence {
                 self.close(steps);
             }
             Delta::ToolCall { index, id, name, arguments, extra } => {
-                // A call that was never given an id must still be answerable.
-                let id = id.unwrap_or_else(|| format!("call_{index}"));
+                // A call that was never given an id must still be answerable, and its id be the only such in the dialogue.
+                let id = id.unwrap_or_else(|| format!("call_{}{index}", self.stem));
                 self.begin(Block::Call(ToolCall { id, name: name.unwrap_or_default(), ..ToolCall::default() }), steps);
                 self.call = index;
                 self.argue(arguments, extra, steps);
             }
-            Delta::Usage(_) | Delta::Finish(_) | Delta::Extra(_) => {}
+            Delta::Extra(block) => {
+                self.begin(Block::Whole(block), steps);
+                self.close(steps);
+            }
+            Delta::Usage(_) | Delta::Finish(_) => {}
         }
     }
 
@@ -214,13 +229,14 @@ mod tests {
 
     /// One letter a step, the piece after it: `O` opens, `C` closes.
     fn check(deltas: impl IntoIterator<Item = Delta>, expected: &str) {
-        let mut sequence = Sequence::default();
+        let mut sequence = Sequence::new("msg_a");
         let mut steps: Vec<Step> = deltas.into_iter().flat_map(|delta| sequence.push(delta)).collect();
         steps.extend(sequence.finish());
         let told = steps.iter().map(|step| match step {
             Step::Open(Block::Text(_)) => "Ot".to_owned(),
             Step::Open(Block::Reasoning { .. }) => "Or".to_owned(),
             Step::Open(Block::Redacted(data)) => format!("Ox{data}"),
+            Step::Open(Block::Whole(_)) => "Ow".to_owned(),
             Step::Open(Block::Call(call)) => format!("O{}:{}", call.id, call.name),
             Step::Piece(piece) => format!("+{piece}"),
             Step::Signature(signature) => format!("#{signature}"),
@@ -244,7 +260,7 @@ mod tests {
     #[test]
     fn a_call_waits_for_its_id_and_name() {
         check([call(0, "", "", "{"), call(0, "", "f", ""), call(0, "x", "", "}")], "Ox:f +{} C");
-        check([call(0, "", "", "{}")], "Ocall_0: +{} C");
+        check([call(0, "", "", "{}")], "Ocall_a0: +{} C");
         check([call(0, "x", "f", "")], "Ox:f C");
     }
 
