@@ -31,3 +31,53 @@ fn exhausted(target: String, error: ModelError) -> RouteError {
     let attempt = Attempt { status: error.status, outcome: Outcome::Failed(error), ..Attempt::new(target) };
     RouteError::Exhausted { attempts: vec![attempt] }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use futures::future::BoxFuture;
+    use futures::stream::{self, BoxStream, StreamExt};
+    use models::{Delta, Embedder, ErrorKind, LanguageModel, Prompt};
+
+    use super::*;
+    use crate::{Config, Provider};
+
+    /// Embeds each text as its length; refuses none at all.
+    struct Lengths;
+
+    impl LanguageModel for Lengths {
+        fn complete(&self, _: Prompt) -> BoxStream<'static, Result<Delta, ModelError>> {
+            stream::empty().boxed()
+        }
+    }
+
+    impl Embedder for Lengths {
+        fn embed(&self, request: EmbeddingRequest) -> BoxFuture<'static, Result<Embeddings, ModelError>> {
+            Box::pin(async move {
+                if request.texts.is_empty() {
+                    return Err(ModelError::new(ErrorKind::BadRequest, request.model, "no texts"));
+                }
+                let vectors = request.texts.iter().map(|text| vec![text.len() as f32]).collect();
+                Ok(Embeddings { vectors, usage: None })
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn one_provider_embeds_or_says_why_not() {
+        let embedding = Provider { embedder: Some(Arc::new(Lengths)), ..Provider::new("a", Arc::new(Lengths), vec!["bare".to_owned()]) };
+        let silent = Provider::new("b", Arc::new(Lengths), Vec::new());
+        let config = Config { providers: vec![embedding, silent], default_model: "a/x".into(), ..Config::default() };
+        let router = Router::new(config).expect("it is valid");
+        let ask = async |model: &str, texts: &[&str]| {
+            let texts = texts.iter().map(|text| (*text).to_owned()).collect();
+            router.embed(EmbeddingRequest { model: model.into(), texts, ..EmbeddingRequest::default() }).await
+        };
+        for model in ["a/anything", "bare", "auto"] {
+            assert_eq!(ask(model, &["abc"]).await.map(|embeddings| embeddings.vectors), Ok(vec![vec![3.0]]), "{model}");
+        }
+        assert!(matches!(ask("b/x", &["abc"]).await, Err(RouteError::UnknownModel { known, .. }) if known == ["a/..."]));
+        assert_eq!(ask("a/x", &[]).await.map_err(|error| error.status()), Err(400));
+    }
+}

@@ -220,7 +220,60 @@ pub fn at(base_url: &str) -> Option<&'static Preset> {
 
 #[cfg(test)]
 mod tests {
+    use futures::StreamExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
+    use crate::Prompt;
+    use crate::remote::Secret;
+
+    /// The head of the one request that a provider sends, in lower case.
+    async fn head(preset: &Preset, base: &str, query: Vec<(String, String)>) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("loopback is there");
+        let address = listener.local_addr().expect("it is bound");
+        let mut endpoint = Endpoint::new("p", format!("http://{address}{base}"), Some(Secret::new("sk-1")));
+        endpoint.key_place = preset.key_place;
+        endpoint.query = query;
+        endpoint.headers = vec![("X-Team".into(), Secret::new("blue"))];
+        let prompt = Prompt { model: "some-model".into(), ..Prompt::default() };
+        let mut deltas = preset.wire.language_model(endpoint, preset.quirks).complete(prompt);
+        let server = async {
+            let (mut socket, _) = listener.accept().await.expect("it connects");
+            let mut request = Vec::new();
+            while !request.windows(4).any(|window| window == b"\r\n\r\n") {
+                assert!(socket.read_buf(&mut request).await.expect("it sends") > 0);
+            }
+            let refusal = b"HTTP/1.1 429 Slow\r\nretry-after: 2\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            let _ = socket.write_all(refusal).await;
+            String::from_utf8_lossy(&request).to_lowercase()
+        };
+        let (head, answer) = tokio::join!(server, deltas.next());
+        let error = answer.expect("something comes").expect_err("it is refused");
+        assert_eq!((error.kind, error.retry_after.map(|wait| wait.as_secs())), (crate::ErrorKind::Overloaded, Some(2)));
+        head
+    }
+
+    #[tokio::test]
+    async fn each_dialect_has_its_address_and_its_place_for_the_key() {
+        let version = || vec![("api-version".to_owned(), "2024-10-21".to_owned())];
+        for (name, base, query, expected) in [
+            ("openai", "/v1", Vec::new(), &["post /v1/chat/completions http", "authorization: bearer sk-1", "x-team: blue"][..]),
+            ("anthropic", "/v1", Vec::new(), &["post /v1/messages http", "x-api-key: sk-1", "anthropic-version: 2023-06-01"]),
+            ("gemini", "/v1beta", Vec::new(), &["/v1beta/models/some-model:streamgeneratecontent?alt=sse http", "x-goog-api-key: sk-1"]),
+            (
+                "azure",
+                "/openai/deployments/{model}/",
+                version(),
+                &["/openai/deployments/some-model/chat/completions?api-version=2024-10-21 http", "api-key: sk-1"],
+            ),
+        ] {
+            let head = head(find(name).expect("it is a preset"), base, query).await;
+            for part in expected {
+                assert!(head.contains(part), "{name}: {part} in {head}");
+            }
+            assert!(name == "openai" || !head.contains("bearer"), "{name}: {head}");
+        }
+    }
 
     #[test]
     fn every_preset_is_named_once_and_needs_no_more_than_a_key() {
