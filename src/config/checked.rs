@@ -39,7 +39,7 @@ pub struct Config {
     pub turn: Turn,
     /// Where weights lie.
     pub models: Models,
-    /// Who answers prompts; `embedded` is always one of them.
+    /// Who answers prompts; `embedded` is one of them where models run in this process.
     pub providers: Vec<ProviderConfig>,
     /// Routers; their rules compile.
     pub routers: Vec<RouterObject>,
@@ -89,6 +89,8 @@ pub struct Voice {
 /// A transcriber.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TranscriberChoice {
+    /// Nobody.
+    None,
     /// By language: the fast one for English, the wide one for the rest.
     Auto,
     /// Moonshine.
@@ -107,6 +109,8 @@ pub enum TranscriberChoice {
 /// A synthesizer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SynthesizerChoice {
+    /// Nobody.
+    None,
     /// Hibari.
     Hibari,
     /// Kokoro.
@@ -151,6 +155,8 @@ pub struct Turn {
 /// Where weights lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Models {
+    /// Whether any runs in this process.
+    pub local: bool,
     /// The folder of the fetched ones.
     pub folder: PathBuf,
     /// Further embedded language models.
@@ -198,14 +204,21 @@ impl Written {
         let auth = auth(&self.auth.keys, listen)?;
         let embedded: Vec<EmbeddedModel> =
             self.models.embedded.iter().map(|model| EmbeddedModel { name: model.name.clone(), path: model.path.clone() }).collect();
-        let providers = providers(&self.provider, &embedded, environment)?;
+        if !self.models.local && !embedded.is_empty() {
+            return Err(ConfigError::new("models.embedded: models.local = false loads none of them; remove one of the two keys"));
+        }
+        let providers = providers(&self.provider, &self.models, environment)?;
         let config = Config {
             listen,
             limits: limits(&self.server)?,
             auth,
-            voice: voice(&self.voice, &providers)?,
+            voice: voice(&self.voice, self.models.local, &providers)?,
             turn: turn(&self.turn)?,
-            models: Models { folder: self.models.folder.clone().unwrap_or_else(models::Weights::default_folder), embedded },
+            models: Models {
+                local: self.models.local,
+                folder: self.models.folder.clone().unwrap_or_else(models::Weights::default_folder),
+                embedded,
+            },
             providers,
             routers: self.router.clone(),
             default_model: self.default_model.clone(),
@@ -275,17 +288,22 @@ fn limits(server: &written::Server) -> Result<Limits, ConfigError> {
 
 fn providers(
     written: &[written::Provider],
-    embedded: &[EmbeddedModel],
+    models: &written::Models,
     environment: &Environment,
 ) -> Result<Vec<ProviderConfig>, ConfigError> {
-    let own: Vec<String> = std::iter::once(EMBEDDED_MODEL.to_owned()).chain(embedded.iter().map(|model| model.name.clone())).collect();
+    let own: Vec<String> =
+        std::iter::once(EMBEDDED_MODEL.to_owned()).chain(models.embedded.iter().map(|model| model.name.clone())).collect();
     let mut providers = Vec::new();
-    if !written.iter().any(|provider| provider.name == EMBEDDED) {
+    if models.local && !written.iter().any(|provider| provider.name == EMBEDDED) {
         providers.push(ProviderConfig { name: EMBEDDED.to_owned(), dialect: Dialect::Embedded, models: own.clone() });
     }
     for (n, provider) in written.iter().enumerate() {
         let at = |key: &str| format!("provider[{n}].{key} ({})", provider.name);
         let dialect = match provider.dialect.as_str() {
+            "embedded" if !models.local => {
+                let message = "models.local = false loads no model here; remove this provider, or that key";
+                return Err(ConfigError::new(format!("{}: {message}", at("dialect"))));
+            }
             "embedded" => Dialect::Embedded,
             "openai" => {
                 let base_url = provider.base_url.clone().filter(|url| url.starts_with("http://") || url.starts_with("https://"));
@@ -314,22 +332,26 @@ fn providers(
     Ok(providers)
 }
 
-fn voice(written: &written::Voice, providers: &[ProviderConfig]) -> Result<Voice, ConfigError> {
+fn voice(written: &written::Voice, local: bool, providers: &[ProviderConfig]) -> Result<Voice, ConfigError> {
     let transcriber = match written.transcriber.as_str() {
+        "none" => TranscriberChoice::None,
+        "auto" | "moonshine" | "whisper" if !local => TranscriberChoice::None,
         "auto" => TranscriberChoice::Auto,
         "moonshine" => TranscriberChoice::Moonshine,
         "whisper" => TranscriberChoice::Whisper,
         other => {
-            let (provider, model) = remote(other, REMOTE_TRANSCRIBER, "voice.transcriber", "auto, moonshine, whisper", providers)?;
+            let (provider, model) = remote(other, REMOTE_TRANSCRIBER, "voice.transcriber", "auto, moonshine, whisper, none", providers)?;
             TranscriberChoice::Remote { provider, model }
         }
     };
     let synthesizer = match written.synthesizer.as_str() {
+        "none" => SynthesizerChoice::None,
+        "hibari" | "kokoro" | "espeak" if !local => SynthesizerChoice::None,
         "hibari" => SynthesizerChoice::Hibari,
         "kokoro" => SynthesizerChoice::Kokoro,
         "espeak" => SynthesizerChoice::Espeak,
         other => {
-            let (provider, model) = remote(other, REMOTE_SYNTHESIZER, "voice.synthesizer", "hibari, kokoro, espeak", providers)?;
+            let (provider, model) = remote(other, REMOTE_SYNTHESIZER, "voice.synthesizer", "hibari, kokoro, espeak, none", providers)?;
             SynthesizerChoice::Remote { provider, model }
         }
     };
