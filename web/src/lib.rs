@@ -1,4 +1,3 @@
-//! The callers' wire formats and the transports that carry them: OpenAI's chat, audio and models API over HTTP.
 //! The callers' wire formats and the transports that carry them: OpenAI's chat, audio and models API over HTTP, its realtime API over
 //! WebSocket.
 //!
@@ -49,6 +48,11 @@ pub struct Services {
     pub ready: Ready,
     /// The realtime endpoints, behind the same keys.
     pub realtime: Option<axum::Router>,
+}
+
+/// The prompt that the body of a chat completion's request stands for.
+pub fn chat_prompt(body: serde_json::Value) -> Result<models::Prompt, ApiError> {
+    wire::chat::read(body).map(|request| request.prompt)
 }
 
 /// Every endpoint.

@@ -3,6 +3,8 @@
 //! Pure translation, a prompt to a request and chunks to deltas, plus the lines that send it. Fields that no type here models go through
 //! as they came, in both directions where they have a place. Nothing is retried here: that is the router's.
 
+mod plain;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -124,6 +126,11 @@ impl Chunks {
         }
         if data.is_empty() {
             return Ok(Vec::new());
+        }
+        if event.event != "error"
+            && let Some(words) = plain::words(data)
+        {
+            return Ok(if words.is_empty() { Vec::new() } else { vec![Delta::Text(words.into_owned())] });
         }
         let chunk: Value = serde_json::from_str(data).map_err(|error| {
             let start: String = data.chars().take(80).collect();

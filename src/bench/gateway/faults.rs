@@ -89,6 +89,13 @@ impl fmt::Display for Got {
     }
 }
 
+/// Posts `body`; status and body of the answer.
+pub async fn post(addr: SocketAddr, path: &str, key: &str, body: &Value) -> anyhow::Result<(u16, Vec<u8>)> {
+    let mut exchange = Exchange::open(addr).await?;
+    let answered = exchange.ask(&exchange::post(path, key, body)).await?;
+    Ok((answered.status, exchange::body(exchange.answer())))
+}
+
 /// Asks `model` and judges the answer.
 pub async fn ask(addr: SocketAddr, key: &str, dialect: Dialect, model: &str, stream: bool) -> anyhow::Result<(Got, Duration)> {
     let mut exchange = Exchange::open(addr).await?;
