@@ -7,6 +7,7 @@ mod barge_in;
 mod client;
 mod clips;
 mod energy;
+pub mod gateway;
 mod http;
 mod load;
 mod noise;
@@ -18,10 +19,11 @@ mod roundtrip;
 mod server;
 mod stt;
 mod turn;
-mod upstream;
+pub mod upstream;
 mod words;
 
 use std::path::Path;
+use std::time::Duration;
 
 use self::client::Ends;
 use self::report::{Report, Row};
@@ -42,6 +44,12 @@ pub struct Bench {
     /// How many sessions talk at once, a line each.
     #[arg(long, value_delimiter = ',', default_values_t = [4, 8, 16, 24, 32])]
     sessions: Vec<usize>,
+    /// Over how many requests the gateway's memory should stay flat; 1000000 is the whole measurement.
+    #[arg(long, default_value_t = 50_000)]
+    requests: u64,
+    /// How long each round of load on the gateway lasts, seconds.
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -68,6 +76,10 @@ enum What {
     Memory,
     /// Speech out, transcribed back.
     Roundtrip,
+    /// Time, memory and rate of requests that pass through to a provider.
+    Gateway,
+    /// What callers get when providers fail.
+    Faults,
 }
 
 /// Read speech with texts.
@@ -115,6 +127,8 @@ impl What {
         What::Silence,
         What::Roundtrip,
         What::Memory,
+        What::Gateway,
+        What::Faults,
     ];
 }
 
@@ -122,12 +136,19 @@ async fn measure(bench: &Bench, config: Option<&Path>, what: What) -> anyhow::Re
     if what == What::Stt {
         return stt::engines(&clips::load(READ, ALL_READ)?).await;
     }
+    if what == What::Gateway {
+        let effort = gateway::Effort { round: Duration::from_secs(bench.seconds.max(1)), requests: bench.requests };
+        return gateway::rows(effort).await;
+    }
+    if what == What::Faults {
+        return gateway::fault_rows().await;
+    }
     let server = Server::start(config).await?;
     let clips = || clips::load(READ, bench.clips);
     let few = || clips::load(READ, bench.clips.min(FEW));
     let (addr, parallel) = (server.addr, bench.parallel);
     match what {
-        What::All | What::Stt => Ok(vec![]),
+        What::All | What::Stt | What::Gateway | What::Faults => Ok(vec![]),
         What::Finals => stt::finals(addr, INSTANT, &few()?, parallel).await,
         What::Turn => Ok(turn::rows(&turn::play(addr, INSTANT, Ends::Default, &clips()?, parallel).await?)),
         What::EmbeddedTurn => Ok(turn::embedded_rows(&turn::play(addr, EMBEDDED, Ends::Default, &few()?, 1).await?)),

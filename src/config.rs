@@ -7,8 +7,8 @@
 mod cache;
 mod checked;
 mod limit;
-mod record;
 mod provider;
+mod record;
 mod variables;
 mod written;
 

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use audio::Probability;
+use futures::stream::{self, BoxStream, StreamExt};
 use models::denoise::{Denoiser, Denoising};
 use models::vad::{VoiceDetector, VoiceState};
-use models::{ModelError, Synthesizer, Transcriber, TurnDetector, Voice};
+use models::{ErrorKind, Heard, Hint, ModelError, Sound, Spoken, Synthesizer, Transcriber, TurnDetector, Voice};
 use router::Router;
 
 /// Says of each window of a caller's sound, in order, how likely it holds speech.
@@ -19,6 +20,32 @@ pub enum VoiceActivity {
     Silero(Arc<VoiceDetector>),
     /// Whatever is louder than this level is speech (mean square): for tests, where no model is loaded.
     Level(f32),
+}
+
+/// Stands where no engine was set up: it says so.
+pub struct Nobody;
+
+impl Nobody {
+    fn absent(key: &str) -> ModelError {
+        let detail = format!("this server was set up without one; {key} in its configuration can name a provider's or a local one");
+        ModelError { status: Some(501), ..ModelError::new(ErrorKind::BadRequest, key, detail) }
+    }
+}
+
+impl Transcriber for Nobody {
+    fn transcribe(&self, _: BoxStream<'static, Sound>, _: Hint) -> BoxStream<'static, Result<Heard, ModelError>> {
+        stream::iter([Err(Nobody::absent("voice.transcriber"))]).boxed()
+    }
+}
+
+impl Synthesizer for Nobody {
+    fn speak(&self, _: BoxStream<'static, String>, _: Voice) -> BoxStream<'static, Result<Spoken, ModelError>> {
+        stream::iter([Err(Nobody::absent("voice.synthesizer"))]).boxed()
+    }
+
+    fn voices(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// All engines of a server.

@@ -19,7 +19,7 @@ use tracing::info;
 use web::call::{AfterTurn, Eagerness, SessionConfig, TurnDetection};
 
 use crate::config::{Auth, Config, Detection, Dialect, SynthesizerChoice, TranscriberChoice};
-use crate::engines::{Engines, VoiceActivity};
+use crate::engines::{Engines, Nobody, VoiceActivity};
 use crate::session;
 
 /// The language model that needs no key and no configuration.
@@ -47,6 +47,11 @@ impl Running {
     }
 }
 
+/// Whether the server has what a realtime session needs: it hears and speaks, and the models that follow a caller's turns run here.
+pub fn holds_calls(config: &Config) -> bool {
+    config.models.local && config.voice.transcriber != TranscriberChoice::None && config.voice.synthesizer != SynthesizerChoice::None
+}
+
 /// Loads every engine that `config` names.
 pub fn engines(config: &Config) -> Result<Engines> {
     let weights = Weights::new(&config.models.folder);
@@ -71,12 +76,14 @@ pub fn engines(config: &Config) -> Result<Engines> {
         Ok((engine.build)(&weights, threads())?)
     };
     let transcriber = match &config.voice.transcriber {
+        TranscriberChoice::None => Arc::new(Nobody),
         TranscriberChoice::Auto => local_ears("auto")?,
         TranscriberChoice::Moonshine => local_ears("moonshine")?,
         TranscriberChoice::Whisper => local_ears("whisper")?,
         TranscriberChoice::Remote { provider, model } => stt::remote::transcriber(endpoint(provider)?, model),
     };
     let synthesizer = match &config.voice.synthesizer {
+        SynthesizerChoice::None => Arc::new(Nobody),
         SynthesizerChoice::Hibari => local_voice("hibari")?,
         SynthesizerChoice::Kokoro => local_voice("kokoro")?,
         SynthesizerChoice::Espeak => local_voice("espeak")?,
@@ -87,8 +94,13 @@ pub fn engines(config: &Config) -> Result<Engines> {
     let voices = synthesizer.voices();
     let default_voice = match voices.iter().find(|voice| **voice == config.voice.voice) {
         Some(voice) => voice.clone(),
+        None if config.voice.synthesizer == SynthesizerChoice::None => config.voice.voice.clone(),
         None => voices.first().cloned().context("the synthesizer has no voice")?,
     };
+    if !holds_calls(config) {
+        let voice_activity = VoiceActivity::Level(1.0);
+        return Ok(Engines { router, transcriber, synthesizer, voice_activity, turn: None, denoiser: None, default_voice });
+    }
     let denoiser = if weights.file("gtcrn", "gtcrn_simple.onnx").is_ok() { Some(Arc::new(Denoiser::load(&weights)?)) } else { None };
     Ok(Engines {
         router,
@@ -229,7 +241,11 @@ pub async fn serve_engines(config: Config, engines: Arc<Engines>) -> Result<Runn
             let draining = draining.clone();
             Arc::new(move || if draining.load(Relaxed) { Err("the server is stopping".to_owned()) } else { Ok(()) })
         },
-        realtime: Some(web::ws::routes(web::ws::Realtimes { answer, defaults: session_defaults(&config), limits })),
+        realtime: Some(if holds_calls(&config) {
+            web::ws::routes(web::ws::Realtimes { answer, defaults: session_defaults(&config), limits })
+        } else {
+            web::ws::absent()
+        }),
     };
     let (stop, mut stopped) = tokio::sync::watch::channel(false);
     let drain = config.limits.drain;

@@ -36,6 +36,9 @@ pub struct Talk {
 
 /// Plays a recording and writes the answer's speech.
 pub async fn run(config: Config, talk: Talk) -> Result<()> {
+    if !serve::holds_calls(&config) {
+        bail!("the configuration has no voice: set models.local = true, voice.transcriber and voice.synthesizer");
+    }
     let Talk { file, out, model, seconds } = talk;
     let bytes = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
     let recording = container::decode(&bytes, LONGEST).with_context(|| format!("cannot decode {}", file.display()))?;

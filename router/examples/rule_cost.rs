@@ -31,7 +31,7 @@ impl LanguageModel for Silent {
 }
 
 fn router(routes: serde_json::Value) -> Router {
-    let provider = Provider { name: "p".into(), model: Arc::new(Silent), models: vec!["known".into()] };
+    let provider = Provider::new("p", Arc::new(Silent), vec!["known".into()]);
     let object = json!({"name": "r", "routes": routes, "default_route": {"variants": [{"variant": {"model_id": "p/no"}}]}});
     let routers = vec![serde_json::from_value(object).expect("its shape is right")];
     Router::new(Config { providers: vec![provider], routers, default_model: "p/known".into(), ..Config::default() }).expect("it compiles")

@@ -121,7 +121,7 @@ impl Router {
     }
 
     pub(crate) fn providers(&self) -> &[Provider] {
-        &self.0.providers
+        &self.0.ground.providers
     }
 
     /// The signals that any rule reads.

@@ -13,7 +13,8 @@ use super::upstream::{LONG, SHORT, Upstream};
 
 /// Loading the default models takes a few seconds; a loaded machine takes longer.
 const READY: Duration = Duration::from_secs(120);
-const ASK_AGAIN: Duration = Duration::from_millis(100);
+/// Short, because the time to the first answer is measured too.
+const ASK_AGAIN: Duration = Duration::from_millis(5);
 
 /// A running server; it is stopped when this is dropped.
 pub(crate) struct Server {
@@ -28,16 +29,20 @@ impl Server {
     /// Starts `timbre serve` on a free port of loopback with the keys of the file `config` and a provider `bench` that answers at once,
     /// and waits until it is ready.
     pub(crate) async fn start(config: Option<&Path>) -> anyhow::Result<Server> {
-        let upstream = Upstream::start().await?;
-        let folder = std::env::temp_dir().join(format!("timbre-bench-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let (file, log) = (folder.join("timbre.toml"), folder.join("server.log"));
         let keys = match config {
             Some(path) => std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?,
             None => String::new(),
         };
-        std::fs::write(&file, format!("{keys}\n{}", provider(upstream.addr)))
-            .with_context(|| format!("cannot write {}", file.display()))?;
+        let upstream = Upstream::start().await?;
+        Server::launch(&format!("{keys}\n{}", provider(upstream.addr)), upstream).await
+    }
+
+    /// Starts `timbre serve` with the configuration `text`, which names `upstream`, and waits until it is ready.
+    pub(crate) async fn launch(text: &str, upstream: Upstream) -> anyhow::Result<Server> {
+        let folder = std::env::temp_dir().join(format!("timbre-bench-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let (file, log) = (folder.join("timbre.toml"), folder.join("server.log"));
+        std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
         let addr = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).context("no free port on loopback")?;
         let child = Command::new(std::env::current_exe().context("where this program lies is not known")?)
             .arg("serve")

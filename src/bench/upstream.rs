@@ -1,42 +1,46 @@
-//! A language model that answers at once: an OpenAI-compatible server on loopback that streams a fixed text.
+//! Providers of language models that are never slow but on purpose: an HTTP server on loopback that speaks OpenAI's chat, responses and
+//! embeddings API and Anthropic's messages API, and fails as the model's name says ([`Behaviour`]).
 //!
-//! What is measured against it is the server's own share of a turn. It reads just enough HTTP/1.1 to be called by one client library.
+//! What is measured against it is the server's own share. It reads just enough HTTP/1.1 to be called by HTTP clients, and writes answers
+//! that were made before: it must cost less than whatever is measured with it.
+
+mod behaviour;
+mod script;
+mod wire;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context;
-use serde_json::json;
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+
+pub use behaviour::{Behaviour, Fault};
+pub use script::ANSWER;
+use script::{Asked, Script, Step};
 
 /// The model that answers with one sentence.
 pub(crate) const SHORT: &str = "short";
 /// The model that talks for half a minute, to be interrupted.
 pub(crate) const LONG: &str = "long";
 
-const SENTENCE: &str = "Thank you, I have noted that down for you.";
-const TALK: &str = "Let me tell you how this works, step by step. First, we look at the address that you gave us and compare it with the one \
-    on your last letter. Then somebody walks over to the shelf, takes the box, and checks that everything is in it. After that the box is \
-    closed, weighed and carried to the front door, where the driver will find it in the morning. He starts early, before the roads are \
-    full, and usually reaches your part of the town around noon. If nobody is at home he leaves a note, and you can choose another day. \
-    All of this takes about two days, and we will write to you whenever something changes.";
 /// Nobody sends a larger request here; a larger one is cut off.
 const MOST_BYTES: usize = 4 * 1_024 * 1_024;
 /// A client that sends nothing for this long is gone.
 const IDLE: Duration = Duration::from_secs(120);
 
 /// The running server; it stops when this is dropped.
-pub(crate) struct Upstream {
+pub struct Upstream {
     /// Where it listens.
-    pub(crate) addr: SocketAddr,
+    pub addr: SocketAddr,
     _tasks: JoinSet<()>,
 }
 
 impl Upstream {
     /// Starts it on a free port.
-    pub(crate) async fn start() -> anyhow::Result<Upstream> {
+    pub async fn start() -> anyhow::Result<Upstream> {
         let listener = TcpListener::bind("127.0.0.1:0").await.context("no free port on loopback")?;
         let addr = listener.local_addr()?;
         let mut tasks = JoinSet::new();
@@ -56,70 +60,72 @@ impl Upstream {
 async fn serve(mut socket: TcpStream) {
     // Small writes go out at once.
     let _ = socket.set_nodelay(true);
-    while let Ok(Ok(Some(body))) = tokio::time::timeout(IDLE, request(&mut socket)).await {
-        let request: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
-        let model = request["model"].as_str().unwrap_or_default();
-        let text = if model == LONG { TALK } else { SENTENCE };
-        let reply = if request["stream"] == true { streamed(model, text) } else { whole(model, text) };
-        if socket.write_all(reply.as_bytes()).await.is_err() {
-            return;
+    let mut bytes = Vec::with_capacity(4_096);
+    // Most requests of a connection are alike, and so are their answers.
+    let mut last: (Vec<u8>, Script) = Default::default();
+    while let Ok(Ok(Some(length))) = tokio::time::timeout(IDLE, request(&mut socket, &mut bytes)).await {
+        if last.0 != bytes[..length] {
+            let Some(asked) = asked(&bytes[..length]) else { return };
+            last = (bytes[..length].to_vec(), script::write(&asked));
+        }
+        bytes.drain(..length);
+        for step in &last.1 {
+            match step {
+                Step::Write(text) => {
+                    if socket.write_all(text).await.is_err() {
+                        return;
+                    }
+                }
+                Step::Wait(time) => {
+                    // Nothing more is sent to a client that went away meanwhile. None sends its next request before this answer ended.
+                    let mut byte = [0_u8; 1];
+                    if matches!(tokio::time::timeout(*time, socket.peek(&mut byte)).await, Ok(Ok(0) | Err(_))) {
+                        return;
+                    }
+                }
+                Step::Close => return,
+            }
         }
     }
 }
 
-/// The body of the next request; `None` when the client closed. One client asks one thing at a time, so nothing follows the body.
-async fn request(socket: &mut TcpStream) -> std::io::Result<Option<Vec<u8>>> {
-    let mut bytes = Vec::new();
+/// Reads into `bytes` until a whole request stands at their front: its length, head and body; `None` when the client closed.
+async fn request(socket: &mut TcpStream, bytes: &mut Vec<u8>) -> std::io::Result<Option<usize>> {
     loop {
-        if let Some((begin, length)) = head(&bytes)
+        if let Some((begin, length)) = head(bytes)
             && bytes.len() >= begin + length
         {
-            return Ok(Some(bytes[begin..begin + length].to_vec()));
+            return Ok(Some(begin + length));
         }
-        if bytes.len() > MOST_BYTES || socket.read_buf(&mut bytes).await? == 0 {
+        if bytes.len() > MOST_BYTES || socket.read_buf(bytes).await? == 0 {
             return Ok(None);
         }
     }
 }
 
-fn streamed(model: &str, text: &str) -> String {
-    let mut events = String::new();
-    let mut event = |delta: serde_json::Value, finish: Option<&str>| {
-        let choice = json!({"index": 0, "delta": delta, "finish_reason": finish});
-        let chunk = json!({"id": "chatcmpl-bench", "object": "chat.completion.chunk", "created": 0, "model": model, "choices": [choice]});
-        events.push_str(&format!("data: {chunk}\n\n"));
-    };
-    event(json!({"role": "assistant", "content": ""}), None);
-    for word in text.split_inclusive(' ') {
-        event(json!({"content": word}), None);
-    }
-    event(json!({}), Some("stop"));
-    events.push_str("data: [DONE]\n\n");
-    response("text/event-stream", &events)
-}
-
-fn whole(model: &str, text: &str) -> String {
-    let choice = json!({"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"});
-    let usage = json!({"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2});
-    let body =
-        json!({"id": "chatcmpl-bench", "object": "chat.completion", "created": 0, "model": model, "choices": [choice], "usage": usage});
-    response("application/json", &body.to_string())
-}
-
-fn response(content_type: &str, body: &str) -> String {
-    format!("HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n\r\n{body}", body.len())
-}
-
-/// Bytes of the body of the request in `bytes`, and where it begins; `None` while its head is not whole.
+/// Where the body of the request in `bytes` begins, and how many bytes it has; `None` while its head is not whole.
 fn head(bytes: &[u8]) -> Option<(usize, usize)> {
+    const NAME: &[u8] = b"content-length:";
     let begin = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
-    let head = String::from_utf8_lossy(&bytes[..begin]).to_ascii_lowercase();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length:")).and_then(|length| length.trim().parse().ok());
+    let line =
+        bytes[..begin].split(|byte| *byte == b'\n').find(|line| line.get(..NAME.len()).is_some_and(|l| l.eq_ignore_ascii_case(NAME)));
+    let length = line.and_then(|line| std::str::from_utf8(&line[NAME.len()..]).ok()?.trim().parse().ok());
     Some((begin, length.unwrap_or(0)))
+}
+
+/// What a whole request asks for; `None` where it is none.
+fn asked(request: &[u8]) -> Option<Asked> {
+    let (begin, _) = head(request)?;
+    let line = std::str::from_utf8(request).ok()?.lines().next()?;
+    let path = line.split(' ').nth(1)?.to_owned();
+    let body: Value = serde_json::from_slice(&request[begin..]).unwrap_or_default();
+    Some(Asked { path, body })
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -137,16 +143,30 @@ mod tests {
     async fn it_answers_several_requests_on_one_connection() {
         let upstream = Upstream::start().await.expect("it starts");
         let mut socket = TcpStream::connect(upstream.addr).await.expect("it listens");
-        for (stream, expected) in [(true, "data: [DONE]"), (false, SENTENCE)] {
+        for (stream, expected) in [(true, "data: [DONE]"), (false, "noted"), (false, "noted")] {
             let body = json!({"model": SHORT, "stream": stream}).to_string();
             let asked = format!("POST /v1/chat/completions HTTP/1.1\r\ncontent-length: {}\r\n\r\n{body}", body.len());
             socket.write_all(asked.as_bytes()).await.expect("it reads");
             let mut answer = Vec::new();
-            while head(&answer).is_none_or(|(begin, length)| answer.len() < begin + length) {
+            let whole =
+                |answer: &[u8]| answer.ends_with(b"\r\n0\r\n\r\n") || head(answer).is_some_and(|(b, l)| l > 0 && answer.len() >= b + l);
+            while !whole(&answer) {
                 assert_ne!(socket.read_buf(&mut answer).await.expect("it writes"), 0);
             }
             let answer = String::from_utf8(answer).expect("text");
             assert!(answer.starts_with("HTTP/1.1 200") && answer.contains(expected), "{answer}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_cut_answer_closes_its_connection() {
+        let upstream = Upstream::start().await.expect("it starts");
+        let mut socket = TcpStream::connect(upstream.addr).await.expect("it listens");
+        let body = json!({"model": "cut3", "stream": true}).to_string();
+        let asked = format!("POST /v1/chat/completions HTTP/1.1\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        socket.write_all(asked.as_bytes()).await.expect("it reads");
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await.expect("it writes, then closes");
+        assert!(answer.contains("three") && !answer.contains("four") && !answer.ends_with("0\r\n\r\n"), "{answer}");
     }
 }

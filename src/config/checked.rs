@@ -15,8 +15,8 @@ use models::{Delta, ErrorKind, Language, LanguageModel, ModelError, Prompt};
 use router::limit::Policy;
 use router::{Provider, Router, RouterObject};
 
-use super::record::RecordConfig;
 use super::provider::providers;
+use super::record::RecordConfig;
 use super::written::{self, Written};
 use super::{ConfigError, Environment};
 
@@ -50,7 +50,7 @@ pub struct Config {
     pub cache: router::CacheSettings,
     /// Where records of requests go; `None`: nowhere.
     pub record: Option<RecordConfig>,
-    /// Who answers prompts; `embedded` is always one of them.
+    /// Who answers prompts; `embedded` is one of them where models run in this process.
     pub providers: Vec<ProviderConfig>,
     /// Routers; their rules compile.
     pub routers: Vec<RouterObject>,
@@ -100,6 +100,8 @@ pub struct Voice {
 /// A transcriber.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TranscriberChoice {
+    /// Nobody.
+    None,
     /// By language: the fast one for English, the wide one for the rest.
     Auto,
     /// Moonshine.
@@ -118,6 +120,8 @@ pub enum TranscriberChoice {
 /// A synthesizer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SynthesizerChoice {
+    /// Nobody.
+    None,
     /// Hibari.
     Hibari,
     /// Kokoro.
@@ -162,6 +166,8 @@ pub struct Turn {
 /// Where weights lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Models {
+    /// Whether any runs in this process.
+    pub local: bool,
     /// The folder of the fetched ones.
     pub folder: PathBuf,
     /// A file of models and their prices, over the list in the program.
@@ -218,17 +224,21 @@ impl Written {
         let auth = auth(&self.auth.keys, listen)?;
         let embedded: Vec<EmbeddedModel> =
             self.models.embedded.iter().map(|model| EmbeddedModel { name: model.name.clone(), path: model.path.clone() }).collect();
-        let providers = providers(&self.provider, &embedded, environment)?;
+        if !self.models.local && !embedded.is_empty() {
+            return Err(ConfigError::new("models.embedded: models.local = false loads none of them; remove one of the two keys"));
+        }
+        let providers = providers(&self.provider, &embedded, self.models.local, environment)?;
         let config = Config {
             listen,
             limits: limits(&self.server)?,
             auth,
             policy: self.limits.check(&self.auth.keys)?,
-            voice: voice(&self.voice, &providers)?,
+            voice: voice(&self.voice, self.models.local, &providers)?,
             turn: turn(&self.turn)?,
             cache: self.cache.check()?,
             record: self.record.check(environment)?,
             models: Models {
+                local: self.models.local,
                 folder: self.models.folder.clone().unwrap_or_else(models::Weights::default_folder),
                 catalogue: self.models.catalogue.clone(),
                 embedded,
@@ -300,22 +310,26 @@ fn limits(server: &written::Server) -> Result<Limits, ConfigError> {
     })
 }
 
-fn voice(written: &written::Voice, providers: &[ProviderConfig]) -> Result<Voice, ConfigError> {
+fn voice(written: &written::Voice, local: bool, providers: &[ProviderConfig]) -> Result<Voice, ConfigError> {
     let transcriber = match written.transcriber.as_str() {
+        "none" => TranscriberChoice::None,
+        "auto" | "moonshine" | "whisper" if !local => TranscriberChoice::None,
         "auto" => TranscriberChoice::Auto,
         "moonshine" => TranscriberChoice::Moonshine,
         "whisper" => TranscriberChoice::Whisper,
         other => {
-            let (provider, model) = remote(other, REMOTE_TRANSCRIBER, "voice.transcriber", "auto, moonshine, whisper", providers)?;
+            let (provider, model) = remote(other, REMOTE_TRANSCRIBER, "voice.transcriber", "auto, moonshine, whisper, none", providers)?;
             TranscriberChoice::Remote { provider, model }
         }
     };
     let synthesizer = match written.synthesizer.as_str() {
+        "none" => SynthesizerChoice::None,
+        "hibari" | "kokoro" | "espeak" if !local => SynthesizerChoice::None,
         "hibari" => SynthesizerChoice::Hibari,
         "kokoro" => SynthesizerChoice::Kokoro,
         "espeak" => SynthesizerChoice::Espeak,
         other => {
-            let (provider, model) = remote(other, REMOTE_SYNTHESIZER, "voice.synthesizer", "hibari, kokoro, espeak", providers)?;
+            let (provider, model) = remote(other, REMOTE_SYNTHESIZER, "voice.synthesizer", "hibari, kokoro, espeak, none", providers)?;
             SynthesizerChoice::Remote { provider, model }
         }
     };

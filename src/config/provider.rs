@@ -11,20 +11,24 @@ use super::{ConfigError, Environment};
 /// Stands before the name of a variable that holds a header's value.
 const FROM_VARIABLE: &str = "env:";
 
-/// All providers; `embedded` is always one of them.
+/// All providers; `embedded` is one of them where models run in this process.
 pub(super) fn providers(
     written: &[Provider],
     embedded: &[EmbeddedModel],
+    local: bool,
     environment: &Environment,
 ) -> Result<Vec<ProviderConfig>, ConfigError> {
     let own: Vec<String> = std::iter::once(EMBEDDED_MODEL.to_owned()).chain(embedded.iter().map(|model| model.name.clone())).collect();
     let mut providers = Vec::new();
-    if !written.iter().any(|provider| provider.name == EMBEDDED) {
+    if local && !written.iter().any(|provider| provider.name == EMBEDDED) {
         providers.push(ProviderConfig { name: EMBEDDED.to_owned(), dialect: Dialect::Embedded, models: own.clone() });
     }
     for (n, provider) in written.iter().enumerate() {
         let entry = Entry { n, provider, environment };
         let dialect = entry.dialect()?;
+        if matches!(dialect, Dialect::Embedded) && !local {
+            return Err(entry.wrong("dialect", "models.local = false loads no model here; remove this provider, or that key".to_owned()));
+        }
         let models = match dialect {
             Dialect::Embedded => own.clone(),
             Dialect::Remote { .. } => provider.models.clone(),

@@ -44,6 +44,19 @@ fn nothing_written_is_all_embedded_and_open_on_loopback() {
 }
 
 #[test]
+fn a_gateway_loads_no_model() {
+    const UP: &str =
+        "default_model = \"up/x\"\n[[provider]]\nname = \"up\"\nbase_url = \"http://127.0.0.1:9/v1\"\n[models]\nlocal = false\n";
+    let config = checked(UP, &[]).expect("it is valid");
+    assert_eq!(config.providers.iter().map(|p| p.name.as_str()).collect::<Vec<_>>(), ["up"]);
+    assert_eq!((config.voice.transcriber, config.voice.synthesizer), (TranscriberChoice::None, SynthesizerChoice::None));
+    let config = checked(&format!("{UP}[voice]\ntranscriber = \"up\""), &[]).expect("a provider's ears are no local model");
+    assert!(matches!(config.voice.transcriber, TranscriberChoice::Remote { .. }));
+    let refused = checked(&UP.replace("up/x", "embedded/smollm2-135m"), &[]).expect_err("nobody serves the default");
+    assert!(refused.to_string().contains("default_model"), "{refused}");
+}
+
+#[test]
 fn the_documented_file_is_read_whole() {
     let config = checked(ISSUED, &[("UPSTREAM_API_KEY", "k-123")]).expect("it is valid");
     assert_eq!(config.routers[0].routes.len(), 1);

@@ -104,9 +104,9 @@ pub struct Auth {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Voice {
-    /// `auto`, `moonshine`, `whisper`, or a remote one: `provider` or `provider/model`.
+    /// `auto`, `moonshine`, `whisper`, `none`, or a remote one: `provider` or `provider/model`.
     pub transcriber: String,
-    /// `hibari`, `kokoro`, `espeak`, or a remote one: `provider` or `provider/model`.
+    /// `hibari`, `kokoro`, `espeak`, `none`, or a remote one: `provider` or `provider/model`.
     pub synthesizer: String,
     /// The voice that speaks.
     pub voice: String,
@@ -161,9 +161,11 @@ impl Default for Turn {
 }
 
 /// `[models]`
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Models {
+    /// Whether models run in this process. If not, nothing is loaded: a gateway to the providers, whose voice engines alone hear and speak.
+    pub local: bool,
     /// Folder of the fetched models; absent: `TIMBRE_MODELS_DIR`, else the user's cache.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub folder: Option<PathBuf>,
@@ -172,6 +174,12 @@ pub struct Models {
     pub catalogue: Option<PathBuf>,
     /// Further embedded language models, called as `embedded/<name>`.
     pub embedded: Vec<Embedded>,
+}
+
+impl Default for Models {
+    fn default() -> Models {
+        Models { local: true, folder: None, embedded: Vec::new() }
+    }
 }
 
 /// `[[models.embedded]]`

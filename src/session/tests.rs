@@ -93,8 +93,7 @@ impl Synthesizer for Mouth {
 
 fn engines(attention: Attention) -> Arc<Engines> {
     let provider = router::Provider::new("echo", Arc::new(Echo), vec!["echo".to_owned()]);
-    let config =
-        router::Config { providers: vec![provider], default_model: "echo/echo".to_owned(), ..router::Config::default() };
+    let config = router::Config { providers: vec![provider], default_model: "echo/echo".to_owned(), ..router::Config::default() };
     Arc::new(Engines {
         router: router::Router::new(config).expect("the router is fine"),
         transcriber: Arc::new(Ears { attention }),

@@ -1,5 +1,7 @@
 //! The callers' wire formats and the transports that carry them: OpenAI's chat, Responses, embeddings, audio and models API and
 //! Anthropic's Messages API over HTTP, OpenAI's realtime API over WebSocket.
+//! The callers' wire formats and the transports that carry them: OpenAI's chat, audio and models API over HTTP, its realtime API over
+//! WebSocket.
 //!
 //! Each endpoint is a file of `http`, and a realtime call one of `ws`: thin shells around the sans-IO types of `wire`. The crate knows no
 //! provider's format and picks no engine: it is handed [`Services`], and an [`Answer`] for each [`call::Call`].
@@ -52,6 +54,11 @@ pub struct Services {
     pub ready: Ready,
     /// The realtime endpoints, behind the same keys.
     pub realtime: Option<axum::Router>,
+}
+
+/// The prompt that the body of a chat completion's request stands for.
+pub fn chat_prompt(body: serde_json::Value) -> Result<models::Prompt, ApiError> {
+    wire::chat::read(body).map(|request| request.prompt)
 }
 
 /// Every endpoint.

@@ -80,6 +80,12 @@ pub fn routes(realtimes: Realtimes) -> Router {
     Router::new().route("/v1/realtime", get(upgrade)).with_state(Arc::new(Shared { realtimes, places }))
 }
 
+/// The endpoint of a server that holds no calls: it says so.
+pub fn absent() -> Router {
+    let message = "This server holds no realtime sessions: it was set up without a voice.";
+    Router::new().route("/v1/realtime", get(move || async move { ApiError::new(501, "not_available", message) }))
+}
+
 /// What stands in the address.
 #[derive(Deserialize)]
 struct Asked {

@@ -3,6 +3,8 @@
 //! Pure translation, a prompt to a request and chunks to deltas, plus the lines that send it. Fields that no type here models go through
 //! as they came, in both directions where they have a place. Nothing is retried here: that is the router's.
 
+mod plain;
+
 use std::sync::Arc;
 
 use futures::stream::BoxStream;
@@ -147,6 +149,11 @@ impl Reader for Chunks {
         }
         if data.is_empty() {
             return Ok(Vec::new());
+        }
+        if event.event != "error"
+            && let Some(words) = plain::words(data)
+        {
+            return Ok(if words.is_empty() { Vec::new() } else { vec![Delta::Text(words.into_owned())] });
         }
         let chunk = self.json(data)?;
         if event.event == "error" || chunk.get("error").is_some_and(|error| !error.is_null()) {

@@ -10,9 +10,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt};
-use models::{Completion, Piece, Voice, read_aloud};
+use models::{Completion, Delta, Piece, Voice, read_aloud};
 use router::RouteError;
-use serde_json::Value;
+
 use tokio::time::timeout;
 
 use super::events::KEEP_ALIVE;
@@ -119,24 +119,24 @@ fn written(writer: Writer, pieces: Pieces) -> impl Stream<Item = Event> + Send {
         Some(match pieces.next().await {
             Some(Ok(piece)) => match writer.piece(piece) {
                 Ok(event) => (Vec::from_iter(event), (Some(writer), pieces)),
-                Err(error) => (vec![error.to_json()], (None, pieces)),
+                Err(error) => (vec![events::json(&error.to_json())], (None, pieces)),
             },
-            Some(Err(error)) => (vec![ApiError::from(error).to_json()], (None, pieces)),
+            Some(Err(error)) => (vec![events::json(&ApiError::from(error).to_json())], (None, pieces)),
             None => (writer.end(), (None, pieces)),
         })
     });
     // [DONE] says that the answer is whole, so it stands beside the `end` of the last batch and never after an error.
-    events
-        .flat_map(|batch| stream::iter(batch.into_iter().map(|event| if event.is_null() { events::done() } else { events::json(&event) })))
+    events.flat_map(stream::iter)
 }
 
 impl Writer {
-    fn piece(&mut self, piece: Piece) -> Result<Option<Value>, ApiError> {
+    fn piece(&mut self, piece: Piece) -> Result<Option<Event>, ApiError> {
         match piece {
             Piece::Delta(delta) => {
-                let event = match &self.speech {
-                    Some(speech) => self.envelope.spoken_delta(&speech.id, &delta),
-                    None => self.envelope.delta(&delta),
+                let event = match (&self.speech, &delta) {
+                    (Some(speech), delta) => self.envelope.spoken_delta(&speech.id, delta).map(|chunk| events::json(&chunk)),
+                    (None, Delta::Text(text)) => Some(events::written(self.envelope.words(text))),
+                    (None, delta) => self.envelope.delta(delta).map(|chunk| events::json(&chunk)),
                 };
                 self.completion.push(delta);
                 Ok(event)
@@ -144,30 +144,30 @@ impl Writer {
             Piece::Spoken(spoken) => {
                 let Some(speech) = &mut self.speech else { return Ok(None) };
                 let bytes = speech.file.push(&spoken.frame).map_err(cannot_write)?;
-                Ok((!bytes.is_empty()).then(|| self.envelope.speech(&speech.id, &STANDARD.encode(bytes))))
+                Ok((!bytes.is_empty()).then(|| events::json(&self.envelope.speech(&speech.id, &STANDARD.encode(bytes)))))
             }
             Piece::Mute(error) => Err(error.into()),
         }
     }
 
-    /// The last chunks; null stands for `[DONE]`.
-    fn end(self) -> Vec<Value> {
+    /// The last chunks.
+    fn end(self) -> Vec<Event> {
         let mut events = Vec::new();
         if let Some(SpeechEvents { id, file }) = self.speech {
             match file.finish() {
                 Ok(bytes) if bytes.is_empty() => {}
-                Ok(bytes) => events.push(self.envelope.speech(&id, &STANDARD.encode(bytes))),
-                Err(error) => return vec![cannot_write(error).to_json()],
+                Ok(bytes) => events.push(events::json(&self.envelope.speech(&id, &STANDARD.encode(bytes)))),
+                Err(error) => return vec![events::json(&cannot_write(error).to_json())],
             }
             let expires_at = now() + REMEMBERED_SECONDS;
             self.app.transcripts.put(&id, &self.completion.text, expires_at);
-            events.push(self.envelope.speech_end(&id, expires_at));
+            events.push(events::json(&self.envelope.speech_end(&id, expires_at)));
         }
-        events.push(self.envelope.finish(finish_of(&self.completion), self.telling.fields()));
+        events.push(events::json(&self.envelope.finish(finish_of(&self.completion), self.telling.fields())));
         if self.envelope.with_usage {
-            events.push(self.envelope.usage(self.completion.usage.unwrap_or_default()));
+            events.push(events::json(&self.envelope.usage(self.completion.usage.unwrap_or_default())));
         }
-        events.push(Value::Null);
+        events.push(events::done());
         events
     }
 }

@@ -16,6 +16,11 @@ pub(super) fn json(value: &Value) -> Event {
     Event::default().data(value.to_string())
 }
 
+/// An event that is a JSON text already.
+pub(super) fn written(json: String) -> Event {
+    Event::default().data(json)
+}
+
 /// The event that says that an answer in OpenAI's chat API is whole.
 pub(super) fn done() -> Event {
     Event::default().data("[DONE]")

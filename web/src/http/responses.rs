@@ -12,12 +12,12 @@ use serde_json::{Map, Value, json};
 
 use super::question::{Question, Telling, Writer, stream_answer};
 use super::{App, body, events, fresh_id, now};
+use crate::ApiError;
 use crate::history::Exchange;
 use crate::wire::estimate;
 use crate::wire::response::{ResponseHead, ResponseWriter};
 use crate::wire::responses::{self, ResponsesRequest};
 use router::limit::KeyId;
-use crate::ApiError;
 
 pub(super) async fn create(
     State(app): State<Arc<App>>,

@@ -5,6 +5,7 @@
 
 use models::{Completion, Delta, Finish, Signals, Usage};
 use router::{Attempt, Counted, Decision, Outcome};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::signals;
@@ -22,6 +23,34 @@ pub(crate) struct Envelope {
     pub(crate) with_usage: bool,
 }
 
+/// Name of a chunk's type.
+const CHUNK: &str = "chat.completion.chunk";
+
+#[derive(Serialize)]
+struct WordsChunk<'a> {
+    id: &'a str,
+    object: &'static str,
+    created: u64,
+    model: &'a str,
+    choices: [WordsChoice<'a>; 1],
+    /// Null, in the place where another chunk says how many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<()>,
+}
+
+#[derive(Serialize)]
+struct WordsChoice<'a> {
+    index: u32,
+    delta: Words<'a>,
+    logprobs: (),
+    finish_reason: (),
+}
+
+#[derive(Serialize)]
+struct Words<'a> {
+    content: &'a str,
+}
+
 /// A spoken answer as a whole.
 pub(crate) struct SpokenAudio {
     pub(crate) id: String,
@@ -36,6 +65,14 @@ impl Envelope {
     /// The first chunk.
     pub(crate) fn opening(&self) -> Value {
         self.chunk(json!({ "role": "assistant", "content": "", "refusal": null }), None)
+    }
+
+    /// A chunk of words, as JSON: what nearly every chunk is, and so written without a tree of values in between.
+    pub(crate) fn words(&self, text: &str) -> String {
+        let choice = WordsChoice { index: 0, delta: Words { content: text }, logprobs: (), finish_reason: () };
+        let usage = self.with_usage.then_some(());
+        let chunk = WordsChunk { id: &self.id, object: CHUNK, created: self.created, model: &self.model, choices: [choice], usage };
+        serde_json::to_string(&chunk).expect("texts and numbers are JSON")
     }
 
     /// A chunk of an answer in text; `None` for what has no chunk of its own.
@@ -102,7 +139,7 @@ impl Envelope {
 
     /// The chunk of tokens counted.
     pub(crate) fn usage(&self, usage: Usage) -> Value {
-        let mut chunk = self.head("chat.completion.chunk");
+        let mut chunk = self.head(CHUNK);
         chunk["choices"] = json!([]);
         chunk["usage"] = usage_json(usage);
         chunk
@@ -159,7 +196,7 @@ impl Envelope {
     }
 
     fn chunk(&self, delta: Value, finish: Option<Finish>) -> Value {
-        let mut chunk = self.head("chat.completion.chunk");
+        let mut chunk = self.head(CHUNK);
         chunk["choices"] = json!([{ "index": 0, "delta": delta, "logprobs": null, "finish_reason": finish.map(Finish::name) }]);
         if self.with_usage {
             chunk["usage"] = Value::Null;
@@ -294,6 +331,17 @@ mod tests {
             (envelope.finish(Finish::Length, Map::new()), "{}", r#""length""#),
         ] {
             assert_eq!(chunk.to_string(), format!("{head}{delta},\"logprobs\":null,\"finish_reason\":{finish}}}]}}"));
+        }
+    }
+
+    #[test]
+    fn words_are_written_as_any_chunk_is() {
+        for with_usage in [false, true] {
+            let envelope = envelope(with_usage);
+            for text in ["Hi", "\"é\"\n\u{1}", ""] {
+                let chunk = envelope.delta(&Delta::Text(text.to_owned())).expect("a chunk");
+                assert_eq!(envelope.words(text), chunk.to_string());
+            }
         }
     }
 

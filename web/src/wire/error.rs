@@ -129,6 +129,8 @@ impl From<ModelError> for ApiError {
             ErrorKind::Refused => (403, "refused"),
             // The caller's own key is good; ours for the upstream is not. A 401 would send them looking in the wrong place.
             ErrorKind::Unauthorized => (502, "upstream_unauthorized"),
+            // Nobody here could do it, whatever the request said.
+            ErrorKind::BadRequest if error.status == Some(501) => (501, "not_available"),
             ErrorKind::BadRequest => (400, "invalid_request"),
             ErrorKind::Protocol => (502, "upstream_protocol"),
             ErrorKind::Closed => (502, "upstream_closed"),
