@@ -13,13 +13,16 @@ use models::remote::Endpoint;
 use models::turn::SmartTurn;
 use models::vad::VoiceDetector;
 use models::{Delta, ErrorKind, LanguageModel, ModelError, Prompt, Synthesizer, Transcriber, Weights, stt, tts};
-use router::{Catalogue, Ledger, Router};
+use router::{Cache, Catalogue, Executor, Ledger, Router};
 use tokio::net::TcpListener;
 use tracing::info;
 use web::call::{AfterTurn, Eagerness, SessionConfig, TurnDetection};
+use web::operations::Operations;
 
 use crate::config::{Auth, Config, Detection, Dialect, SynthesizerChoice, TranscriberChoice};
 use crate::engines::{Engines, Nobody, VoiceActivity};
+use crate::metrics::{Elsewhere, Metrics};
+use crate::record::Recorder;
 use crate::session;
 
 /// The language model that needs no key and no configuration.
@@ -120,6 +123,13 @@ pub fn catalogue(config: &Config) -> Result<Catalogue> {
     Catalogue::with(&text).with_context(|| format!("models.catalogue: {}", path.display()))
 }
 
+/// What all answers share: the health of targets, and their prices.
+fn executor(config: &Config) -> Result<Executor> {
+    let catalogue = catalogue(config)?;
+    let price: router::Price = Arc::new(move |target, usage| catalogue.cost(target, usage).map(|priced| priced.cost.nano_usd()));
+    Ok(Executor { price: Some(price), ..Executor::default() })
+}
+
 fn router(config: &Config, weights: &Weights) -> Result<Router> {
     let mut providers = Vec::new();
     for provider in &config.providers {
@@ -137,7 +147,9 @@ fn router(config: &Config, weights: &Weights) -> Result<Router> {
         });
     }
     let routers = config.routers.clone();
-    Ok(Router::new(router::Config { providers, routers, default_model: config.default_model.clone(), ..router::Config::default() })?)
+    let (default_model, data) = (config.default_model.clone(), config.data.clone());
+    let router = router::Config { providers, routers, default_model, data, ..router::Config::default() };
+    Ok(Router::with(router, executor(config)?)?)
 }
 
 /// The language models that run in this process, by name.
@@ -228,11 +240,44 @@ pub async fn serve_engines(config: Config, engines: Arc<Engines>) -> Result<Runn
         session: config.limits.session,
         ..web::ws::Limits::default()
     };
+    let cache = (config.cache.entries > 0).then(|| Cache::new(config.cache.clone(), None));
+    let recorder = config.record.clone().map(Recorder::start).transpose()?;
+    let metrics = Metrics::default();
+    let record: web::RecordSink = {
+        let (metrics, recorder) = (metrics.clone(), recorder.clone());
+        Arc::new(move |record| {
+            metrics.observe(&record);
+            if let Some(recorder) = &recorder {
+                recorder.record(record);
+            }
+        })
+    };
+    let operations = Operations {
+        cache: cache.clone(),
+        tenant: {
+            let keys = keys.clone();
+            Arc::new(move |headers| keys.check(headers).map(|key| key.to_string()).unwrap_or_default())
+        },
+        metrics: {
+            let (cache, recorder, router) = (cache.clone(), recorder.clone(), engines.router.clone());
+            Arc::new(move || {
+                metrics.text(&Elsewhere {
+                    records_dropped: recorder.as_ref().map_or(0, Recorder::dropped),
+                    cache: cache.as_ref().map(Cache::usage).unwrap_or_default(),
+                    rules: router.counts(),
+                })
+            })
+        },
+    };
+    let calls = if holds_calls(&config) {
+        web::ws::routes(web::ws::Realtimes { answer, defaults: session_defaults(&config), limits })
+    } else {
+        web::ws::absent()
+    };
     let services = web::Services {
         router: engines.router.clone(),
         transcriber: engines.transcriber.clone(),
         synthesizer: engines.synthesizer.clone(),
-        embedder: None,
         default_voice: engines.default_voice.clone(),
         keys,
         ledger: Ledger::new(config.policy.clone()),
@@ -241,11 +286,9 @@ pub async fn serve_engines(config: Config, engines: Arc<Engines>) -> Result<Runn
             let draining = draining.clone();
             Arc::new(move || if draining.load(Relaxed) { Err("the server is stopping".to_owned()) } else { Ok(()) })
         },
-        realtime: Some(if holds_calls(&config) {
-            web::ws::routes(web::ws::Realtimes { answer, defaults: session_defaults(&config), limits })
-        } else {
-            web::ws::absent()
-        }),
+        cache,
+        record: Some(record),
+        realtime: Some(calls.merge(web::operations::routes(operations))),
     };
     let (stop, mut stopped) = tokio::sync::watch::channel(false);
     let drain = config.limits.drain;
@@ -260,10 +303,14 @@ pub async fn serve_engines(config: Config, engines: Arc<Engines>) -> Result<Runn
             let _ = stopped.wait_for(|stop| *stop).await;
             tokio::time::sleep(drain + Duration::from_millis(100)).await;
         };
-        tokio::select! {
+        let served = tokio::select! {
             served = serving => served,
             () = deadline => Ok(()),
+        };
+        if let Some(recorder) = recorder {
+            recorder.flush().await;
         }
+        served
     });
     info!(%address, "Listening.");
     Ok(Running { address, done, stop })

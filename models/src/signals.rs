@@ -97,6 +97,24 @@ pub struct Signals {
     pub transcription: Option<Measured<Probability>>,
 }
 
+impl Signals {
+    /// The names of those that were measured.
+    pub fn names(&self) -> Vec<&'static str> {
+        let measured = [
+            ("language", self.language.is_some()),
+            ("emotion", self.emotion.is_some()),
+            ("hesitation", self.hesitation.is_some()),
+            ("pace", self.pace.is_some()),
+            ("pitch", self.pitch.is_some()),
+            ("loudness", self.loudness.is_some()),
+            ("noise", self.noise.is_some()),
+            ("end_of_turn", self.end_of_turn.is_some()),
+            ("transcription", self.transcription.is_some()),
+        ];
+        measured.into_iter().filter_map(|(name, measured)| measured.then_some(name)).collect()
+    }
+}
+
 /// One kind of signal: the names that rules, clients and configuration use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SignalKind {

@@ -27,11 +27,13 @@ pub struct Decision {
     pub shadow: Option<String>,
 }
 
+type Deltas = BoxStream<'static, Result<Delta, RouteError>>;
+
 /// A stream of deltas. Dropping it cancels the model.
 pub struct Answer {
     pub(crate) decision: Decision,
     pub(crate) log: AttemptLog,
-    pub(crate) deltas: BoxStream<'static, Result<Delta, RouteError>>,
+    pub(crate) deltas: Deltas,
 }
 
 impl Answer {
@@ -43,6 +45,12 @@ impl Answer {
     /// The attempts so far.
     pub fn attempts(&self) -> Vec<Attempt> {
         self.log.attempts()
+    }
+
+    /// The same answer with its pieces led through `f`, which must not begin before it is polled.
+    #[must_use]
+    pub fn through(self, f: impl FnOnce(Deltas) -> Deltas) -> Answer {
+        Answer { deltas: f(self.deltas), ..self }
     }
 
     /// A handle to the attempts that outlives the stream.

@@ -134,6 +134,13 @@ impl KeyId {
     }
 }
 
+impl fmt::Display for KeyId {
+    /// For records: it tells keys apart, and nobody what they are.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "key_{:016x}", self.0)
+    }
+}
+
 impl fmt::Debug for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("KeyId(***)")

@@ -221,6 +221,7 @@ mod tests {
             variant: Some("v1".into()),
             reason: "emotion == \"sad\"".into(),
             targets: vec!["up/big".into()],
+            shadow: None,
         };
         let mut record = Record {
             id: "req_1".into(),

@@ -49,6 +49,8 @@ impl Server {
             .arg("--config")
             .arg(&file)
             .env("TIMBRE_SERVER__LISTEN", addr.to_string())
+            // Neither its routers nor its records are the user's.
+            .env("XDG_STATE_HOME", &folder)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(&log)?)

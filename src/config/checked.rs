@@ -16,7 +16,7 @@ use router::limit::Policy;
 use router::{Provider, Router, RouterObject};
 
 use super::provider::providers;
-use super::record::RecordConfig;
+use super::record::{RecordConfig, state_folder};
 use super::written::{self, Written};
 use super::{ConfigError, Environment};
 
@@ -46,6 +46,8 @@ pub struct Config {
     pub turn: Turn,
     /// Where weights lie.
     pub models: Models,
+    /// Where routers made over HTTP are kept; `None`: nowhere.
+    pub data: Option<PathBuf>,
     /// Which answers are given again.
     pub cache: router::CacheSettings,
     /// Where records of requests go; `None`: nowhere.
@@ -235,6 +237,7 @@ impl Written {
             policy: self.limits.check(&self.auth.keys)?,
             voice: voice(&self.voice, self.models.local, &providers)?,
             turn: turn(&self.turn)?,
+            data: data(self.server.data.as_ref(), environment),
             cache: self.cache.check()?,
             record: self.record.check(environment)?,
             models: Models {
@@ -308,6 +311,13 @@ fn limits(server: &written::Server) -> Result<Limits, ConfigError> {
         session: server.max_session,
         drain: server.drain,
     })
+}
+
+fn data(written: Option<&PathBuf>, environment: &Environment) -> Option<PathBuf> {
+    match written {
+        Some(folder) => Some(folder.clone()).filter(|folder| !folder.as_os_str().is_empty()),
+        None => state_folder(environment).map(|folder| folder.join("timbre")),
+    }
 }
 
 fn voice(written: &written::Voice, local: bool, providers: &[ProviderConfig]) -> Result<Voice, ConfigError> {

@@ -59,7 +59,7 @@ impl Record {
 }
 
 /// `XDG_STATE_HOME`, else `.local/state` at home (XDG base directory specification); `None` where there is no home.
-fn state_folder(environment: &super::Environment) -> Option<PathBuf> {
+pub(super) fn state_folder(environment: &super::Environment) -> Option<PathBuf> {
     let set =
         |name: &str| environment.iter().find(|(known, value)| known == name && !value.is_empty()).map(|(_, value)| PathBuf::from(value));
     set("XDG_STATE_HOME").or_else(|| set("HOME").map(|home| home.join(".local/state")))

@@ -63,6 +63,8 @@ impl Default for Written {
 pub struct Server {
     /// Address and port; port 0 takes a free one.
     pub listen: String,
+    /// Where routers made over HTTP are kept; empty: nowhere.
+    pub data: Option<PathBuf>,
     /// Largest body of a request, bytes.
     pub max_body_bytes: usize,
     /// Largest message of a WebSocket, bytes.
@@ -81,6 +83,7 @@ impl Default for Server {
     fn default() -> Server {
         Server {
             listen: "127.0.0.1:8080".to_owned(),
+            data: None,
             // OpenAI's limit on uploads is 25 MB; base64 in JSON makes that 33.
             max_body_bytes: 36 * 1_024 * 1_024,
             // OpenAI's limit on one appended piece of audio is 15 MiB, 20 in base64.
@@ -178,7 +181,7 @@ pub struct Models {
 
 impl Default for Models {
     fn default() -> Models {
-        Models { local: true, folder: None, embedded: Vec::new() }
+        Models { local: true, folder: None, catalogue: None, embedded: Vec::new() }
     }
 }
 

@@ -54,7 +54,7 @@ test("errors of responses become the SDK's own", async () => {
 });
 
 test("texts become vectors", async () => {
-  const { data } = await client.embeddings.create({ model: "letters", input: "abc" });
+  const { data } = await client.embeddings.create({ model: "fake/letters", input: "abc" });
   assert.deepEqual(Array.from(data[0].embedding), [97, 98, 99]);
 });
 

@@ -161,7 +161,7 @@ def test_response_errors_become_the_sdks_own(client):
 @pytest.mark.parametrize("encoding", ["float", "base64", None])
 def test_embeddings(client, encoding):
     asked = {} if encoding is None else {"encoding_format": encoding}
-    answer = client.embeddings.create(model="letters", input=["abc", "b"], **asked)
+    answer = client.embeddings.create(model="fake/letters", input=["abc", "b"], **asked)
     vector = answer.data[0].embedding
     assert vector == "AADCQgAAxEIAAMZC" if encoding == "base64" else list(vector) == [97.0, 98.0, 99.0]
     assert answer.data[1].index == 1 and answer.usage.total_tokens == 2

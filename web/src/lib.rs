@@ -33,6 +33,9 @@ pub use ws::Answer;
 /// Whether requests can be served; else what is missing, for a person.
 pub type Ready = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 
+/// Takes the records of requests.
+pub type RecordSink = Arc<dyn Fn(router::Record) + Send + Sync>;
+
 /// What the endpoints stand on.
 #[derive(Clone)]
 pub struct Services {
@@ -50,6 +53,10 @@ pub struct Services {
     pub limits: Limits,
     /// How often, and for how much money.
     pub ledger: router::Ledger,
+    /// Answers that are given again; `None`: none are.
+    pub cache: Option<router::Cache>,
+    /// Takes a record of each request that is over; it must not wait.
+    pub record: Option<RecordSink>,
     /// What `/readyz` asks.
     pub ready: Ready,
     /// The realtime endpoints, behind the same keys.

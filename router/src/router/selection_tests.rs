@@ -62,6 +62,7 @@ fn config(routers: Value) -> Config {
         name: name.into(),
         model: Arc::new(Named),
         models: models.iter().map(|model| (*model).to_owned()).collect(),
+        embedder: None,
     };
     Config {
         providers: vec![provider("p", &["cheap", "fast", "clever", "dead", "org/slashed"]), provider("q", &["cheap"])],

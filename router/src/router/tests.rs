@@ -304,7 +304,7 @@ async fn a_variant_says_whether_answers_survive_and_when_company_is_asked() {
 async fn a_shadow_is_asked_beside_the_answer() {
     let (sender, mut told) = tokio::sync::mpsc::channel(8);
     let (shadow, work) = crate::shadow::new(Executor::default(), 4, move |one| sender.try_send(one).expect("there is room"));
-    let provider = Provider { name: "p".into(), model: Arc::new(Scripted), models: vec!["known".into()] };
+    let provider = Provider::new("p", Arc::new(Scripted), vec!["known".into()]);
     let variant = json!({"model_id": "p/a-stop", "shadow": {"model_id": "p/s-stop"}});
     let routers = serde_json::from_value(json!([{"name": "r", "default_route": {"variants": [{"variant": variant}]}}])).expect("a router");
     let config = Config { providers: vec![provider], routers, default_model: "p/known".into(), ..Config::default() };

@@ -29,8 +29,13 @@ fn decide(rule: Option<&str>) -> anyhow::Result<f64> {
     let variants = json!({"variants": [{"variant": {"model_id": "still/ok"}, "weight": 100}]});
     let routes: Vec<_> = rule.iter().map(|rule| json!({"condition": {"cel_expression": rule}, "route": variants})).collect();
     let object = serde_json::from_value(json!({"name": "rule", "routes": routes, "default_route": variants}))?;
-    let provider = router::Provider { name: "still".to_owned(), model: Arc::new(Still), models: vec!["ok".to_owned()] };
-    let router = Router::new(router::Config { providers: vec![provider], routers: vec![object], default_model: "still/ok".to_owned() })?;
+    let provider = router::Provider::new("still", Arc::new(Still), vec!["ok".to_owned()]);
+    let router = Router::new(router::Config {
+        providers: vec![provider],
+        routers: vec![object],
+        default_model: "still/ok".to_owned(),
+        ..router::Config::default()
+    })?;
     let signals = Signals { hesitation: Some(Measured::new(0.7, 0.9, "bench")), ..Signals::default() };
     let said = Message::text(Role::User, "Count from one to sixteen, in words.");
     let request = Request {

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures::stream::{self, BoxStream};
@@ -15,6 +15,7 @@ use router::RouteError;
 
 use tokio::time::timeout;
 
+use super::account::Account;
 use super::events::KEEP_ALIVE;
 use super::question::{Question, Telling};
 use super::speech::{cannot_write, voice_of};
@@ -26,16 +27,20 @@ use crate::wire::completion::{Envelope, SpokenAudio, finish_of};
 
 type Pieces = BoxStream<'static, Result<Piece, RouteError>>;
 
-pub(super) async fn complete(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {
+pub(super) async fn complete(
+    State(app): State<Arc<App>>,
+    Extension(account): Extension<Account>,
+    request: Request,
+) -> Result<Response, ApiError> {
     let services = &app.services;
     let body = body::json(request, &services.limits).await?;
     let ChatRequest { prompt, metadata, user, stream, spoken, heard, recalled, signals } = chat::read(body)?;
-    let mut question = Question { prompt, metadata, user, heard, recalled, signals };
+    let mut question = Question { prompt, metadata, user, heard, recalled, signals, stream: stream.is_some() };
     let signals = app.hear(&mut question).await?;
     // Before the model is asked: a format that cannot be written here must not cost an answer.
     let file = spoken.as_ref().map(|spoken| SpeechFile::new(spoken.format)).transpose();
     let file = file.map_err(|error| cannot_write(error).at("audio.format"))?;
-    let (answer, telling) = app.ask(question, signals)?;
+    let (answer, telling) = app.ask(question, signals, &account).await?;
     let pieces = match &spoken {
         Some(SpokenReply { voice, .. }) => read_aloud(answer.boxed(), services.synthesizer.as_ref(), Voice::new(voice_of(services, voice))),
         None => answer.map(|delta| delta.map(Piece::Delta)).boxed(),

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use futures::StreamExt;
 use models::{Completion, Delta, Finish};
 
+use super::account::Account;
 use super::question::{Question, Telling, Writer, stream_answer};
 use super::{App, body, events, fresh_id, now};
 use crate::ApiError;
@@ -16,12 +17,16 @@ use crate::wire::chat::ChatRequest;
 use crate::wire::completion::finish_of;
 use crate::wire::legacy_completion::{self, TextEnvelope};
 
-pub(super) async fn complete(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {
+pub(super) async fn complete(
+    State(app): State<Arc<App>>,
+    Extension(account): Extension<Account>,
+    request: Request,
+) -> Result<Response, ApiError> {
     let body = body::json(request, &app.services.limits).await?;
     let ChatRequest { prompt, metadata, user, stream, heard, recalled, signals, .. } = legacy_completion::read(body)?;
-    let mut question = Question { prompt, metadata, user, heard, recalled, signals };
+    let mut question = Question { prompt, metadata, user, heard, recalled, signals, stream: stream.is_some() };
     let signals = app.hear(&mut question).await?;
-    let (mut answer, telling) = app.ask(question, signals)?;
+    let (mut answer, telling) = app.ask(question, signals, &account).await?;
     if let Some(options) = stream {
         let with_usage = options.include_usage;
         let begin = move || Stream { envelope: envelope(&telling), telling, with_usage, completion: Completion::default() };

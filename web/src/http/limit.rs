@@ -19,6 +19,7 @@ use router::Ledger;
 use router::ledger::Permit;
 use router::limit::{KeyId, Refusal, Standings, Use};
 
+use super::account::Account;
 use crate::ApiError;
 
 /// A request's place in the ledger, held by all that work on it; it ends with the last of them. The default one is of a request that
@@ -34,6 +35,11 @@ impl Ticket {
         let reserved = permit.reserve(now(), user, estimate).await;
         *self.lock() = Some(permit);
         reserved.map_err(ApiError::from)
+    }
+
+    /// Whether nothing is counted.
+    pub(super) fn is_free(&self) -> bool {
+        self.lock().is_none()
     }
 
     /// Puts the true use in the place of the estimate. Without it the estimate stays.
@@ -54,11 +60,14 @@ impl Ticket {
 
 /// Admits what asks for work; who only looks (`GET`) is not counted, and a realtime call has limits of its own.
 pub(super) async fn limit(State(ledger): State<Ledger>, mut request: Request, next: Next) -> Response {
+    let key = request.extensions().get::<KeyId>().copied().unwrap_or(KeyId::ANYBODY);
     if ledger.is_free() || request.method() == Method::GET {
+        if let Some(account) = request.extensions().get::<Account>() {
+            account.belongs_to(key, Ticket::default());
+        }
         request.extensions_mut().insert(Ticket::default());
         return next.run(request).await;
     }
-    let key = request.extensions().get::<KeyId>().copied().unwrap_or(KeyId::ANYBODY);
     let ticket = match ledger.admit(now(), key).await {
         Ok(permit) => Ticket(Arc::new(Mutex::new(Some(permit)))),
         Err(refusal) => {
@@ -68,10 +77,13 @@ pub(super) async fn limit(State(ledger): State<Ledger>, mut request: Request, ne
             return response;
         }
     };
+    if let Some(account) = request.extensions().get::<Account>() {
+        account.belongs_to(key, ticket.clone());
+    }
     request.extensions_mut().insert(ticket.clone());
     let mut response = next.run(request).await;
     tell(&ticket.standings(), response.headers_mut());
-    response.map(|body| Body::new(Held { body, _ticket: ticket }))
+    response.map(|body| Body::new(Held { body, _guard: ticket }))
 }
 
 /// Time since 1970.
@@ -93,13 +105,13 @@ impl From<Refusal> for ApiError {
     }
 }
 
-/// A body that holds its request's ticket until it has been sent.
-struct Held {
-    body: Body,
-    _ticket: Ticket,
+/// A body that holds what belongs to its request until it has been sent.
+pub(super) struct Held<T> {
+    pub(super) body: Body,
+    pub(super) _guard: T,
 }
 
-impl http_body::Body for Held {
+impl<T: Unpin> http_body::Body for Held<T> {
     type Data = Bytes;
     type Error = axum::Error;
 

@@ -10,6 +10,7 @@ use futures::StreamExt;
 use models::Delta;
 use serde_json::json;
 
+use super::account::Account;
 use super::events::{self, KEEP_ALIVE};
 use super::question::{Question, Telling, Writer, stream_answer};
 use super::{App, RequestId, body, fresh_id};
@@ -21,14 +22,15 @@ use crate::wire::messages::{self, MessagesRequest};
 pub(super) async fn create(
     State(app): State<Arc<App>>,
     Extension(id): Extension<RequestId>,
+    Extension(account): Extension<Account>,
     request: Request,
 ) -> Result<Response, ApiError> {
     let body = body::json(request, &app.services.limits).await?;
     let MessagesRequest { prompt, metadata, user, stream, heard, signals } = messages::read(body)?;
-    let mut question = Question { prompt, metadata, user, heard, recalled: Vec::new(), signals };
+    let mut question = Question { prompt, metadata, user, heard, recalled: Vec::new(), signals, stream };
     let signals = app.hear(&mut question).await?;
     let estimate = estimate::of_prompt(&question.prompt);
-    let (mut answer, telling) = app.ask(question, signals)?;
+    let (mut answer, telling) = app.ask(question, signals, &account).await?;
     if stream {
         // Anthropic's own way to keep a stream alive.
         let keep_alive = KeepAlive::new().interval(KEEP_ALIVE).event(events::named(&ping()));

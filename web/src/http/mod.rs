@@ -1,5 +1,6 @@
 //! The HTTP endpoints: thin shells that read a request, ask the models, and write the answer.
 
+mod account;
 mod body;
 mod chat;
 mod completions;
@@ -18,6 +19,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
@@ -28,8 +30,11 @@ use serde_json::Value;
 use tracing::info;
 
 use crate::history::History;
+use crate::operations::cache_headers;
 use crate::spoken::Transcripts;
-use crate::{ApiError, Services};
+use crate::{ApiError, RecordSink, Services};
+use account::Account;
+use limit::Held;
 
 /// What every endpoint sees.
 struct App {
@@ -41,6 +46,7 @@ struct App {
 pub(crate) fn app(mut services: Services) -> Router {
     let realtime = services.realtime.take().unwrap_or_default();
     let body_bytes = services.limits.body_bytes;
+    let sink = services.record.clone();
     let app = Arc::new(App { services, transcripts: Transcripts::default(), history: History::default() });
     let api = Router::new()
         .route("/v1/chat/completions", post(chat::complete))
@@ -65,7 +71,7 @@ pub(crate) fn app(mut services: Services) -> Router {
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(body_bytes))
-        .layer(middleware::from_fn(label))
+        .layer(middleware::from_fn_with_state(sink, label))
 }
 
 async fn ready(State(app): State<Arc<App>>) -> Response {
@@ -103,7 +109,7 @@ struct RequestId(String);
 const LONGEST_ID: usize = 128;
 
 /// Gives each request an id, writes errors in its dialect, and logs what became of it.
-async fn label(mut request: Request, next: Next) -> Response {
+async fn label(State(sink): State<Option<RecordSink>>, mut request: Request, next: Next) -> Response {
     let began = Instant::now();
     let given = request.headers().get("x-request-id").and_then(|id| id.to_str().ok());
     let given = given.filter(|id| !id.is_empty() && id.len() <= LONGEST_ID).map(str::to_owned);
@@ -112,10 +118,24 @@ async fn label(mut request: Request, next: Next) -> Response {
     // Only Anthropic's clients send it, on every path.
     let is_anthropic = path.starts_with("/v1/messages") || request.headers().contains_key("anthropic-version");
     request.extensions_mut().insert(RequestId(id.clone()));
+    let account = Account::open(sink, &id, &path, request.headers());
+    request.extensions_mut().insert(account.clone());
     let mut response = next.run(request).await;
-    if is_anthropic && let Some(error) = response.extensions_mut().remove::<ApiError>() {
+    let error = response.extensions_mut().remove::<ApiError>();
+    account.answered(response.status().as_u16(), error.as_ref().and_then(|error| error.code).map(str::to_owned));
+    if is_anthropic && let Some(error) = error {
+        let standing = std::mem::take(response.headers_mut());
         response = respond_with(&error, error.to_anthropic(&id));
+        for (name, value) in standing.iter().filter(|(name, _)| name.as_str().starts_with("x-ratelimit-")) {
+            response.headers_mut().insert(name.clone(), value.clone());
+        }
     }
+    for (name, value) in account.cache().iter().flat_map(cache_headers) {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response = response.map(|body| Body::new(Held { body, _guard: account }));
     let ms = began.elapsed().as_millis() as u64;
     info!(request = %id, %method, path, status = response.status().as_u16(), ms, "Answered.");
     // What came in a header can go out in one; what was made here is hexadecimal digits.
@@ -133,6 +153,11 @@ fn fresh_id(prefix: &str) -> String {
     // Each `RandomState` has other keys, so hashing a constant gives another number each time.
     let [high, low] = [0, 1].map(|word| RandomState::new().hash_one(word));
     format!("{prefix}{high:016x}{low:016x}")
+}
+
+/// Milliseconds since 1970.
+fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Seconds since 1970.

@@ -15,6 +15,7 @@ use router::{Answer, AttemptLog, Decision, Facts};
 use serde_json::{Map, Value};
 use tokio::time::timeout;
 
+use super::account::Account;
 use super::events::{self, KEEP_ALIVE};
 use super::{App, now};
 use crate::ApiError;
@@ -36,6 +37,8 @@ pub(super) struct Question {
     pub(super) recalled: Vec<RecalledAudio>,
     /// Signals that the caller wants to see.
     pub(super) signals: SignalSet,
+    /// Whether the answer is streamed.
+    pub(super) stream: bool,
 }
 
 /// What is told of an answer besides its words.
@@ -73,10 +76,20 @@ impl App {
         Ok(self.listen(&mut question.prompt, heard, wanted).await?.map(Arc::new))
     }
 
-    /// Asks the router.
-    pub(super) fn ask(&self, question: Question, signals: Option<Arc<Signals>>) -> Result<(Answer, Telling), ApiError> {
+    /// Asks the router, or the cache.
+    pub(super) async fn ask(
+        &self,
+        mut question: Question,
+        signals: Option<Arc<Signals>>,
+        account: &Account,
+    ) -> Result<(Answer, Telling), ApiError> {
+        let names = signals.as_deref().map(Signals::names).unwrap_or_default();
+        account.ask(&question.prompt, question.user.as_deref(), question.stream, names).await?;
+        let control = account.cache_control(&mut question.prompt)?;
+        let prompt = self.services.cache.as_ref().map(|_| question.prompt.clone());
         let facts = Facts { metadata: question.metadata, user: question.user, signals: signals.clone() };
         let answer = self.services.router.complete(router::Request { prompt: question.prompt, facts })?;
+        let answer = account.follow(self, prompt.as_ref(), &control, answer);
         let telling = Telling { decision: answer.decision().clone(), log: answer.log(), signals };
         Ok((answer, telling))
     }

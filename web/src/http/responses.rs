@@ -10,6 +10,7 @@ use futures::StreamExt;
 use models::{Delta, Message};
 use serde_json::{Map, Value, json};
 
+use super::account::Account;
 use super::question::{Question, Telling, Writer, stream_answer};
 use super::{App, body, events, fresh_id, now};
 use crate::ApiError;
@@ -22,12 +23,13 @@ use router::limit::KeyId;
 pub(super) async fn create(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<KeyId>,
+    Extension(account): Extension<Account>,
     request: Request,
 ) -> Result<Response, ApiError> {
     let body = body::json(request, &app.services.limits).await?;
     let ResponsesRequest { prompt, history_at, previous, store, stream, metadata, user, heard, signals, tools, encrypted, echo, ignored } =
         responses::read(body)?;
-    let mut question = Question { prompt, metadata, user, heard, recalled: Vec::new(), signals };
+    let mut question = Question { prompt, metadata, user, heard, recalled: Vec::new(), signals, stream };
     let signals = app.hear(&mut question).await?;
     let keep = store.then(|| Keep { caller, previous: previous.clone(), input: question.prompt.messages[history_at..].to_vec() });
     if let Some(id) = &previous {
@@ -35,7 +37,7 @@ pub(super) async fn create(
         question.prompt.messages.splice(history_at..history_at, earlier);
     }
     let estimate = estimate::of_prompt(&question.prompt);
-    let (mut answer, telling) = app.ask(question, signals)?;
+    let (mut answer, telling) = app.ask(question, signals, &account).await?;
     let shared = app.clone();
     let begin = move |telling: Telling| {
         let (id, created, model) = (fresh_id("resp_"), now(), telling.model());

@@ -159,10 +159,11 @@ pub async fn start(limits: Limits, keys: Keys) -> Server {
 /// The same, with limits of keys and users, and with routes of a test's own.
 pub async fn start_with(limits: Limits, keys: Keys, policy: Policy, realtime: Option<axum::Router>) -> Server {
     let dropped = Arc::new(AtomicUsize::new(0));
-    let names = ["echo", "broken", "busy", "endless", "tools"].map(str::to_owned);
-    let provider = router::Provider::new("fake", Arc::new(Echo { dropped: dropped.clone() }), names.to_vec());
     let names = ["echo", "broken", "busy", "endless", "tools", "two-tools", "thinker", "mirror"].map(str::to_owned);
-    let provider = router::Provider { name: "fake".to_owned(), model: Arc::new(Echo { dropped: dropped.clone() }), models: names.to_vec() };
+    let provider = router::Provider {
+        embedder: Some(Arc::new(Letters)),
+        ..router::Provider::new("fake", Arc::new(Echo { dropped: dropped.clone() }), names.to_vec())
+    };
     let config = router::Config {
         providers: vec![provider],
         routers: Vec::new(),
@@ -173,7 +174,8 @@ pub async fn start_with(limits: Limits, keys: Keys, policy: Policy, realtime: Op
         router: router::Router::new(config).expect("a router"),
         transcriber: Arc::new(Rote),
         synthesizer: Arc::new(Hum),
-        embedder: Some(Arc::new(Letters)),
+        cache: None,
+        record: None,
         default_voice: "hum".to_owned(),
         keys,
         limits,
