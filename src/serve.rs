@@ -62,7 +62,7 @@ pub fn engines(config: &Config) -> Result<Engines> {
     let endpoint = |name: &str| -> Result<Endpoint> {
         let found = config.providers.iter().find(|provider| provider.name == name);
         match found.map(|provider| &provider.dialect) {
-            Some(Dialect::Remote { wire: Wire::Openai, endpoint, .. }) => Ok(endpoint.clone()),
+            Some(Dialect::Remote { wire: Wire::Openai, endpoint, .. }) => Ok(Endpoint::clone(endpoint)),
             Some(Dialect::Remote { wire, .. }) => bail!("provider {name:?} speaks {}, which has no speech engines", wire.name()),
             Some(Dialect::Embedded) => bail!("provider {name:?} is embedded and has no speech engines"),
             None => bail!("there is no [[provider]] named {name:?}"),
@@ -140,8 +140,8 @@ fn router(config: &Config, weights: &Weights) -> Result<Router> {
                 router::Provider::new(&provider.name, Arc::new(embedded), names)
             }
             Dialect::Remote { wire, endpoint, quirks } => {
-                let model = wire.language_model(endpoint.clone(), *quirks);
-                let embedder = wire.embedder(endpoint.clone(), *quirks);
+                let model = wire.language_model(Endpoint::clone(endpoint), *quirks);
+                let embedder = wire.embedder(Endpoint::clone(endpoint), *quirks);
                 router::Provider { embedder, ..router::Provider::new(&provider.name, model, provider.models.clone()) }
             }
         });

@@ -208,7 +208,7 @@ pub enum Dialect {
         /// What is spoken there.
         wire: Wire,
         /// Where it is.
-        endpoint: Endpoint,
+        endpoint: Box<Endpoint>,
         /// How it differs from others that speak the same.
         quirks: Quirks,
     },

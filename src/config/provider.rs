@@ -65,7 +65,7 @@ impl Entry<'_> {
         endpoint.headers = self.headers()?;
         endpoint.query = self.version(preset, &base_url).map(|version| ("api-version".to_owned(), version)).into_iter().collect();
         let quirks = preset.or_else(|| presets::at(&base_url)).map_or(Quirks::NONE, |preset| preset.quirks);
-        Ok(Dialect::Remote { wire, endpoint, quirks })
+        Ok(Dialect::Remote { wire, endpoint: Box::new(endpoint), quirks })
     }
 
     fn preset(&self) -> Result<Option<&'static Preset>, ConfigError> {
