@@ -262,7 +262,18 @@ mod tests {
         let names: Vec<&str> = manifest.models().iter().map(|model| model.name.as_str()).collect();
         assert_eq!(
             names,
-            ["onnxruntime", "moonshine-tiny-en", "whisper-base", "silero-vad", "smart-turn", "gtcrn", "hibari", "smollm2-135m", "kokoro"]
+            [
+                "onnxruntime",
+                "moonshine-tiny-en",
+                "whisper-base",
+                "silero-vad",
+                "smart-turn",
+                "gtcrn",
+                "hibari",
+                "smollm2-135m",
+                "kokoro",
+                "minilm"
+            ]
         );
         for model in manifest.models() {
             assert!(model.files.iter().all(|file| file.size.is_some() && file.sha256.is_some()), "{}", model.name);

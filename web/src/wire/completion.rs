@@ -233,13 +233,16 @@ fn usage_json(usage: Usage) -> Value {
 
 /// `metadata.attempts` and `timbre`: who was tried, who answered and why, and what was measured of the speaker.
 pub(crate) fn our_fields(decision: &Decision, attempts: &[Attempt], measured: Option<&Signals>) -> Map<String, Value> {
-    let timbre = json!({
+    let mut timbre = json!({
         "router": decision.router,
         "route": decision.route,
         "variant": decision.variant,
         "reason": decision.reason,
         "signals": measured.map(signals::to_json),
     });
+    if attempts.iter().any(|attempt| matches!(attempt.usage, Some(Counted::Estimated(_)))) {
+        timbre["usageEstimated"] = json!(true);
+    }
     let mut fields = attempt_fields(attempts);
     fields.insert("timbre".to_owned(), timbre);
     fields
