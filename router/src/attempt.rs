@@ -3,10 +3,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use models::{Delta, Finish, ModelError, Part, Prompt, Usage};
+use models::{Delta, Finish, ModelError, Prompt, Usage};
 
-/// Characters to a token where nobody counted: English prose of today's tokenizers has 4 to 5.
-const CHARACTERS_PER_TOKEN: u64 = 4;
+use crate::cost::{Tally, prompt_tokens};
 
 /// One try at one target.
 #[derive(Clone, Debug, PartialEq)]
@@ -116,10 +115,10 @@ impl AttemptLog {
 /// What a target was seen to write, counted while it streams.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Seen {
-    /// Bytes of words and arguments.
-    text: u64,
-    /// Bytes of reasoning that is shown.
-    reasoning: u64,
+    /// Words and arguments.
+    text: Tally,
+    /// Reasoning that is shown.
+    reasoning: Tally,
     /// Whether anything came at all.
     begun: bool,
     /// What the provider counted.
@@ -130,9 +129,9 @@ impl Seen {
     pub(crate) fn note(&mut self, delta: &Delta) {
         self.begun = true;
         match delta {
-            Delta::Text(text) => self.text += text.len() as u64,
-            Delta::ToolCall { arguments, .. } => self.text += arguments.len() as u64,
-            Delta::Reasoning(text) => self.reasoning += text.len() as u64,
+            Delta::Text(text) => self.text.add(text),
+            Delta::ToolCall { arguments, .. } => self.text.add(arguments),
+            Delta::Reasoning(text) => self.reasoning.add(text),
             Delta::Usage(usage) => self.reported = Some(*usage),
             Delta::Signature(_) | Delta::Redacted(_) | Delta::Extra(_) | Delta::Finish(_) => {}
         }
@@ -145,37 +144,15 @@ impl Seen {
 
     /// The tokens: those of the provider where they cover what was seen, else an estimate.
     pub(crate) fn count(&self, prompt: &Prompt, is_whole: bool) -> Counted {
-        let reasoning_tokens = tokens(self.reasoning);
-        let output_tokens = tokens(self.text) + reasoning_tokens;
+        let reasoning_tokens = self.reasoning.tokens();
+        let output_tokens = self.text.tokens() + reasoning_tokens;
         match self.reported {
             Some(usage) if is_whole => Counted::Reported(usage),
             // Counted before the end (Anthropic's first event counts the prompt): the rest is ours to guess.
             Some(usage) => Counted::Estimated(Usage { output_tokens: usage.output_tokens.max(output_tokens), ..usage }),
-            None => Counted::Estimated(Usage { input_tokens: tokens(length(prompt)), output_tokens, reasoning_tokens, ..Usage::default() }),
+            None => Counted::Estimated(Usage { input_tokens: prompt_tokens(prompt), output_tokens, reasoning_tokens, ..Usage::default() }),
         }
     }
-}
-
-/// Tokens of a text of so many bytes, roughly.
-pub(crate) fn tokens(bytes: u64) -> u64 {
-    bytes.div_ceil(CHARACTERS_PER_TOKEN)
-}
-
-/// Bytes of all words of a prompt, its tools among them; other parts (images, sound) are not guessed at.
-fn length(prompt: &Prompt) -> u64 {
-    let part = |part: &Part| match part {
-        Part::Text(text) | Part::Cached { text, .. } | Part::Reasoning { text, .. } => text.len(),
-        Part::Other(_) => 0,
-    };
-    let messages = prompt.messages.iter().map(|message| {
-        let calls = message.tool_calls.iter().map(|call| call.name.len() + call.arguments.len());
-        message.parts.iter().map(part).chain(calls).sum::<usize>()
-    });
-    let tools = prompt.tools.iter().map(|tool| {
-        let parameters = tool.parameters.as_ref().map_or(0, |parameters| parameters.to_string().len());
-        tool.name.len() + tool.description.as_ref().map_or(0, String::len) + parameters
-    });
-    messages.chain(tools).sum::<usize>() as u64
 }
 
 /// Adds what two attempts took.
@@ -204,8 +181,8 @@ mod tests {
         for (reported, is_whole, expected) in [
             (Some(usage(11, 16)), true, Counted::Reported(usage(11, 16))),
             (Some(usage(11, 1)), false, Counted::Estimated(usage(11, 3))),
-            (None, true, Counted::Estimated(usage(2, 3))),
-            (None, false, Counted::Estimated(usage(2, 3))),
+            (None, true, Counted::Estimated(usage(6, 3))),
+            (None, false, Counted::Estimated(usage(6, 3))),
         ] {
             let mut seen = Seen::default();
             seen.note(&Delta::Text("twelve bytes".to_owned()));

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use models::Usage;
 
-pub use estimate::{completion_tokens, prompt_tokens, text_tokens};
+pub(crate) use estimate::Tally;
+pub use estimate::{prompt_tokens, text_tokens};
 
 /// Thousand-millionths in one dollar.
 const NANO: u64 = 1_000_000_000;

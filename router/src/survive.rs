@@ -5,7 +5,7 @@
 use models::{Continuation, Delta, Message, Part, Prompt, Role};
 use serde_json::{Value, json};
 
-use crate::attempt::tokens;
+use crate::cost::text_tokens;
 
 /// Length of the words that a model is asked to repeat, characters: longer than a phrase that recurs by chance, shorter than a line.
 const ANCHOR: usize = 24;
@@ -118,8 +118,8 @@ pub(crate) fn go_on(prompt: &Prompt, sent: &str, how: Continuation) -> (Prompt, 
     if manner != Manner::Anew
         && let Some(most) = &mut prompt.sampling.max_tokens
     {
-        let again = if let Manner::Anchor(anchor) = &manner { tokens(anchor.len() as u64) } else { 0 };
-        let written = u32::try_from(tokens(said.len() as u64) - again.min(tokens(said.len() as u64))).unwrap_or(u32::MAX);
+        let again = if let Manner::Anchor(anchor) = &manner { text_tokens(&anchor.iter().collect::<String>()) } else { 0 };
+        let written = u32::try_from(text_tokens(said).saturating_sub(again)).unwrap_or(u32::MAX);
         *most = most.saturating_sub(written).max(FEWEST_TOKENS.min(*most));
     }
     (prompt, Stitch::new(sent, manner))

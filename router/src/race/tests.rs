@@ -354,12 +354,12 @@ async fn tokens_are_kept_for_each_attempt_and_summed_for_the_caller() {
     let cut: &[Act] = &[Write(4), Refuse(ErrorKind::Closed, 0)];
     let played = Bench::new(&[(&[Wait(9)], Habit::Next), (cut, Habit::Next), (GOOD, Habit::Next)]).play().await;
     let usage: Vec<_> = played.attempts.iter().map(|attempt| attempt.usage).collect();
-    let guessed = Usage { input_tokens: 2, output_tokens: 7, ..Usage::default() };
+    let guessed = Usage { input_tokens: 6, output_tokens: 7, ..Usage::default() };
     let counted = Usage { input_tokens: 100, output_tokens: 11, ..Usage::default() };
     assert_eq!(usage, [None, Some(Counted::Estimated(guessed)), Some(Counted::Reported(counted))]);
     assert_eq!(played.usage, Some(attempt::sum(guessed, counted)));
     let costs: Vec<_> = played.attempts.iter().map(|attempt| attempt.cost).collect();
-    assert_eq!(costs, [None, Some(720), Some(2_100)]);
+    assert_eq!(costs, [None, Some(760), Some(2_100)]);
     // Nobody counted: the caller gets the estimate, the attempt says that it is one.
     let played = Bench::new(&[(&[Write(99), FinishUncounted], Habit::Next)]).play().await;
     assert_eq!(played.usage.map(|usage| usage.output_tokens), Some(26));
@@ -367,7 +367,7 @@ async fn tokens_are_kept_for_each_attempt_and_summed_for_the_caller() {
     // What failed before anything of it was released is no part of the answer; it was paid for all the same.
     let played = Bench::new(&[(&[Think, Hang], Habit::Next), (GOOD, Habit::Next)]).play().await;
     assert_eq!(played.usage.map(|usage| usage.input_tokens), Some(100));
-    assert_eq!(played.attempts[0].cost, Some(120));
+    assert_eq!(played.attempts[0].cost, Some(160));
 }
 
 #[tokio::test(start_paused = true)]

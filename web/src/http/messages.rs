@@ -15,9 +15,9 @@ use super::events::{self, KEEP_ALIVE};
 use super::question::{Question, Telling, Writer, stream_answer};
 use super::{App, RequestId, body, fresh_id};
 use crate::ApiError;
-use crate::wire::estimate;
 use crate::wire::message::{MessageWriter, ping};
 use crate::wire::messages::{self, MessagesRequest};
+use router::cost::prompt_tokens;
 
 pub(super) async fn create(
     State(app): State<Arc<App>>,
@@ -29,7 +29,7 @@ pub(super) async fn create(
     let MessagesRequest { prompt, metadata, user, stream, heard, signals } = messages::read(body)?;
     let mut question = Question { prompt, metadata, user, heard, recalled: Vec::new(), signals, stream };
     let signals = app.hear(&mut question).await?;
-    let estimate = estimate::of_prompt(&question.prompt);
+    let estimate = prompt_tokens(&question.prompt);
     let (mut answer, telling) = app.ask(question, signals, &account).await?;
     if stream {
         // Anthropic's own way to keep a stream alive.
@@ -55,7 +55,7 @@ pub(super) async fn count_tokens(State(app): State<Arc<App>>, request: Request) 
     if app.services.router.resolve(&prompt.model).is_none() {
         return Err(ApiError::no_such_model(&prompt.model));
     }
-    Ok(Json(json!({ "input_tokens": estimate::of_prompt(&prompt) })).into_response())
+    Ok(Json(json!({ "input_tokens": prompt_tokens(&prompt) })).into_response())
 }
 
 fn writer(telling: &Telling, estimate: u64) -> MessageWriter {

@@ -15,9 +15,9 @@ use super::question::{Question, Telling, Writer, stream_answer};
 use super::{App, body, events, fresh_id, now};
 use crate::ApiError;
 use crate::history::Exchange;
-use crate::wire::estimate;
 use crate::wire::response::{ResponseHead, ResponseWriter};
 use crate::wire::responses::{self, ResponsesRequest};
+use router::cost::prompt_tokens;
 use router::limit::KeyId;
 
 pub(super) async fn create(
@@ -36,7 +36,7 @@ pub(super) async fn create(
         let earlier = app.history.dialogue(id, caller).ok_or_else(|| no_such_response("previous_response_id", id))?;
         question.prompt.messages.splice(history_at..history_at, earlier);
     }
-    let estimate = estimate::of_prompt(&question.prompt);
+    let estimate = prompt_tokens(&question.prompt);
     let (mut answer, telling) = app.ask(question, signals, &account).await?;
     let shared = app.clone();
     let begin = move |telling: Telling| {

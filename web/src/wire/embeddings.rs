@@ -3,10 +3,11 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use models::{EmbeddingRequest, Embeddings};
+use router::cost::text_tokens;
 use serde_json::{Value, json};
 
 use super::chat::read_model;
-use super::{ApiError, Field, estimate};
+use super::{ApiError, Field};
 
 /// Most texts of one request. OpenAI's own limit.
 const MOST_TEXTS: usize = 2_048;
@@ -66,7 +67,7 @@ pub(crate) fn write(embeddings: &Embeddings, request: &EmbeddingRequest, encodin
     });
     let data: Vec<_> = data.collect();
     let counted = embeddings.usage.map(|usage| usage.input_tokens);
-    let tokens = counted.unwrap_or_else(|| request.texts.iter().map(|text| estimate::of_text(text)).sum());
+    let tokens = counted.unwrap_or_else(|| request.texts.iter().map(|text| text_tokens(text)).sum());
     let mut body = json!({
         "object": "list", "data": data, "model": request.model, "usage": { "prompt_tokens": tokens, "total_tokens": tokens },
     });

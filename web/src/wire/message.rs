@@ -7,8 +7,8 @@
 use models::{Delta, Finish, ToolCall, Usage};
 use serde_json::{Map, Value, json};
 
-use super::estimate;
 use super::sequence::{Block, Sequence, Step};
+use router::cost::text_tokens;
 
 /// Writes one answer.
 #[derive(Debug)]
@@ -119,7 +119,7 @@ impl MessageWriter {
                     self.open = Some(block);
                 }
                 Step::Piece(text) => {
-                    self.written += estimate::of_text(&text);
+                    self.written += text_tokens(&text);
                     match &self.open {
                         Some(Block::Text(_)) => events.push(delta(json!({ "type": "text_delta", "text": text }))),
                         Some(Block::Reasoning { .. }) => events.push(delta(json!({ "type": "thinking_delta", "thinking": text }))),

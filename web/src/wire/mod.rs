@@ -6,7 +6,6 @@ pub(crate) mod chat;
 pub(crate) mod completion;
 pub(crate) mod embeddings;
 mod error;
-pub(crate) mod estimate;
 mod field;
 pub(crate) mod legacy_completion;
 pub(crate) mod message;

@@ -7,9 +7,9 @@ use models::{Delta, Finish, Message, Part, Role, ToolCall, Usage};
 use serde_json::{Map, Value, json};
 
 use super::ApiError;
-use super::estimate;
 use super::responses::{Form, Tools, seal_redacted, seal_signature};
 use super::sequence::{Block, Sequence, Step};
+use router::cost::text_tokens;
 
 /// What a response says besides its output.
 #[derive(Debug)]
@@ -206,7 +206,7 @@ impl ResponseWriter {
                     }
                 }
                 Step::Piece(piece) => {
-                    self.written += estimate::of_text(&piece);
+                    self.written += text_tokens(&piece);
                     events.extend(self.piece(&piece));
                 }
                 // It goes out with the whole item.
