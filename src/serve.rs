@@ -126,7 +126,7 @@ pub fn catalogue(config: &Config) -> Result<Catalogue> {
 /// What all answers share: the health of targets, and their prices.
 fn executor(config: &Config) -> Result<Executor> {
     let catalogue = catalogue(config)?;
-    let price: router::Price = Arc::new(move |target, usage| catalogue.cost(target, usage).map(|priced| priced.cost.nano_usd()));
+    let price: router::Price = Arc::new(move |target, usage| catalogue.cost(target, usage));
     Ok(Executor { price: Some(price), ..Executor::default() })
 }
 

@@ -11,10 +11,12 @@ use models::Delta;
 use crate::{Attempt, AttemptLog, RouteError};
 
 /// Who answers, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Decision {
     /// The router that decided; `None` where the request named its target.
     pub router: Option<String>,
+    /// The version of that router: 0 for one of the configuration.
+    pub version: Option<u64>,
     /// The route's id; `direct` where the request named its target.
     pub route: String,
     /// The variant's id.

@@ -51,7 +51,7 @@ pub use cache::{
     Served,
 };
 pub use catalogue::Catalogue;
-pub use cost::Cost;
+pub use cost::{Cost, Priced};
 pub use error::{Fault, RouteError, RouterError};
 pub use executor::{Executor, Price};
 pub use explain::{Candidate, Draw, Explanation, RuleSays};

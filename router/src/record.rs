@@ -9,7 +9,7 @@ use models::{ErrorKind, Finish, ModelError, Usage};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use crate::{Attempt, CacheStatus, Counted, Decision, Outcome};
+use crate::{Attempt, CacheStatus, Decision, Outcome};
 
 /// One request, from its arrival to its last byte. Durations are written in milliseconds, costs in billionths of a US dollar.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -31,8 +31,8 @@ pub struct Record {
     pub model: String,
     /// The router that decided; `None` where the request named its target.
     pub router: Option<String>,
-    /// The version of that router.
-    pub version: Option<String>,
+    /// The version of that router: 0 for one of the configuration.
+    pub version: Option<u64>,
     /// The route chosen.
     pub route: Option<String>,
     /// The variant chosen.
@@ -111,6 +111,7 @@ impl Record {
     /// Fills in who was chosen, and why.
     pub fn decided(&mut self, decision: &Decision) {
         self.router = decision.router.clone();
+        self.version = decision.version;
         self.route = Some(decision.route.clone());
         self.variant = decision.variant.clone();
         self.reason = Some(decision.reason.clone());
@@ -135,11 +136,6 @@ impl From<&Attempt> for AttemptRecord {
             Outcome::Outrun => ("outrun", None),
             Outcome::Cancelled => ("cancelled", None),
         };
-        let (usage, estimated) = match attempt.usage {
-            Some(Counted::Reported(usage)) => (Some(usage), false),
-            Some(Counted::Estimated(usage)) => (Some(usage), true),
-            None => (None, false),
-        };
         AttemptRecord {
             target: attempt.target.clone(),
             outcome,
@@ -147,9 +143,9 @@ impl From<&Attempt> for AttemptRecord {
             error: error.map(|error| name(error.kind)),
             first_content: attempt.first_token,
             total: Some(attempt.total),
-            usage,
-            cost_nano_usd: attempt.cost,
-            estimated,
+            usage: attempt.usage.map(|counted| counted.usage()),
+            cost_nano_usd: attempt.cost.map(|priced| priced.cost.nano_usd()),
+            estimated: attempt.is_estimated(),
         }
     }
 }
@@ -217,6 +213,7 @@ mod tests {
             Attempt { outcome: Outcome::Failed(failed), status: Some(401), total: Duration::from_micros(12_345), ..Attempt::new("up/big") };
         let decision = Decision {
             router: Some("support".into()),
+            version: Some(3),
             route: "sad".into(),
             variant: Some("v1".into()),
             reason: "emotion == \"sad\"".into(),
@@ -240,6 +237,7 @@ mod tests {
         let said = |pointer: &str| written.pointer(pointer).cloned().unwrap_or(Value::Null);
         for (pointer, expected) in [
             ("/router", json!("support")),
+            ("/version", json!(3)),
             ("/reason", json!("emotion == \"sad\"")),
             ("/attempts/0/error", json!("unauthorized")),
             ("/attempts/0/status", json!(401)),

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use models::{Prompt, SignalSet};
+use models::{Prompt, SignalSet, Usage};
 use serde_json::Value;
 
 use crate::answer::{Answer, Decision};
+use crate::cost::Priced;
 use crate::executor::{Executor, Lately};
 use crate::explain::{self, Explanation};
 use crate::object::RouterObject;
@@ -254,6 +255,11 @@ impl Router {
         })
     }
 
+    /// What tokens of a target (`provider/model`) cost; `None` where its price is not known.
+    pub fn price(&self, target: &str, usage: &Usage) -> Option<Priced> {
+        self.0.executor.price.as_ref()?(target, usage)
+    }
+
     fn choose(&self, request: Request) -> Result<Choice, RouteError> {
         let Request { mut prompt, facts } = request;
         let inner = &self.0;
@@ -343,6 +349,7 @@ fn chosen(route: &str, reason: String, targets: Vec<Target>, prompt: Prompt, wis
     }
     let decision = Decision {
         router: None,
+        version: None,
         route: route.to_owned(),
         variant: None,
         reason,

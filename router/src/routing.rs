@@ -49,6 +49,8 @@ pub(crate) struct Choice {
 /// A router object, checked.
 pub(crate) struct Routing {
     pub(crate) id: String,
+    /// Counted from 1; 0 for one of the configuration.
+    pub(crate) version: u64,
     /// In order; a route without a rule is always taken.
     pub(crate) routes: Vec<(Option<Rule>, Route)>,
     pub(crate) default: Option<Route>,
@@ -59,8 +61,8 @@ pub(crate) struct Routing {
 }
 
 impl Routing {
-    /// Checks an object whose name is an id; `default` is what stands for `auto`, where that is a target.
-    pub(crate) fn check(object: &RouterObject, ground: &Ground, default: Option<&str>) -> Result<Routing, RouterError> {
+    /// Checks a version of an object whose name is an id; `default` is what stands for `auto`, where that is a target.
+    pub(crate) fn check(object: &RouterObject, version: u64, ground: &Ground, default: Option<&str>) -> Result<Routing, RouterError> {
         let name = &object.name;
         let defaults = object.defaults.clone().unwrap_or_default();
         let known = Known { providers: &ground.providers, ranks: &ground.ranks, default, defaults: &defaults };
@@ -92,7 +94,7 @@ impl Routing {
                 named.push(target.clone());
             }
         }
-        Ok(Routing { id: name.clone(), routes, default, offset, named })
+        Ok(Routing { id: name.clone(), version, routes, default, offset, named })
     }
 
     /// The signals that its rules read.
@@ -148,6 +150,7 @@ impl Routing {
         }
         let decision = Decision {
             router: Some(self.id.clone()),
+            version: Some(self.version),
             route: route.id.clone(),
             variant: Some(variant.id.clone()),
             reason,

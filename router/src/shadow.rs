@@ -147,8 +147,7 @@ mod tests {
     }
 
     fn mirror(shadow: &Shadow) {
-        let decision =
-            Decision { router: None, route: "shadow".to_owned(), variant: None, reason: String::new(), targets: Vec::new(), shadow: None };
+        let decision = Decision { route: "shadow".to_owned(), ..Decision::default() };
         let target = Target { id: "p/m".to_owned(), name: "m".to_owned(), model: Arc::new(Slow) };
         shadow.mirror(decision, vec![target], Limits::default(), &Prompt::default());
     }

@@ -338,6 +338,8 @@ fn routers_change_on_the_next_request_and_every_version_is_kept() {
     let patch = json!({"displayName": "x", "defaultRoute": to("p/clever"), "defaults": {"textGenerationConfig": {"seed": 4}}});
     let masked = router.update_router("my-router", patch, Some("displayName,defaults.textGenerationConfig")).expect("it is valid");
     assert_eq!((masked.version, masked.object.display_name.as_deref()), (3, Some("x")));
+    let decided = router.decide(request("my-router", json!({}))).map(|decision| decision.version);
+    assert_eq!(decided, Ok(Some(3)), "a decision says which version made it");
     assert_eq!(masked.object.defaults.and_then(|defaults| defaults.text_generation_config).and_then(|config| config.seed), Some(4));
     assert_eq!(first(&router).as_deref(), Ok("p/cheap"));
     assert_eq!(router.update_router("my-router", json!({}), Some("display_name")).map(|listed| listed.object.display_name), Ok(None));

@@ -7,7 +7,7 @@ use axum::http::HeaderMap;
 use axum::http::header::CACHE_CONTROL;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
-use models::{Delta, Prompt};
+use models::{Delta, Prompt, Usage};
 use router::cost::prompt_tokens;
 use router::limit::{KeyId, Use};
 use router::{Answer, AttemptLog, CacheControl, CacheReport, Cost, Decision, Lookup, Record, RouteError, Scope};
@@ -65,20 +65,25 @@ impl Account {
         (state.key, state.ticket) = (Some(key), ticket);
     }
 
-    /// What is asked. Its caller must have room for it.
-    pub(super) async fn ask(&self, prompt: &Prompt, user: Option<&str>, stream: bool, signals: Vec<&'static str>) -> Result<(), ApiError> {
-        let ticket = {
-            let mut state = self.lock();
-            let record = &mut state.record;
-            (record.model, record.user) = (prompt.model.clone(), user.map(str::to_owned));
-            (record.stream, record.signals) = (stream, signals);
-            state.ticket.clone()
+    /// What is asked, and what it is taken to use; `None` where nothing is limited.
+    pub(super) fn ask(&self, prompt: &Prompt, user: Option<&str>, stream: bool, signals: Vec<&'static str>) -> Option<Usage> {
+        let mut state = self.lock();
+        let record = &mut state.record;
+        (record.model, record.user) = (prompt.model.clone(), user.map(str::to_owned));
+        (record.stream, record.signals) = (stream, signals);
+        let output_tokens = prompt.sampling.max_tokens.map_or(USUAL_ANSWER, u64::from);
+        (!state.ticket.is_free()).then(|| Usage { input_tokens: prompt_tokens(prompt), output_tokens, ..Usage::default() })
+    }
+
+    /// Reserves what the request is taken to use, at the price of the target that is asked first. Its caller must have room for it.
+    pub(super) async fn reserve(&self, app: &App, decision: &Decision, usage: &Usage) -> Result<(), ApiError> {
+        let (ticket, user) = {
+            let state = self.lock();
+            (state.ticket.clone(), state.record.user.clone())
         };
-        if ticket.is_free() {
-            return Ok(());
-        }
-        let most = prompt.sampling.max_tokens.map_or(USUAL_ANSWER, u64::from);
-        ticket.reserve(user, Use { requests: 1, tokens: prompt_tokens(prompt) + most, cost: Cost::ZERO }).await
+        let priced = decision.targets.first().and_then(|target| app.services.router.price(target, usage));
+        let cost = priced.map_or(Cost::ZERO, |priced| priced.cost);
+        ticket.reserve(user.as_deref(), Use { requests: 1, tokens: usage.input_tokens + usage.output_tokens, cost }).await
     }
 
     /// What the caller says about caching; takes it out of the prompt.
@@ -96,12 +101,10 @@ impl Account {
             state.log = Some(answer.log());
             state.key.unwrap_or(KeyId::ANYBODY).to_string()
         };
-        let version = decision.router.as_ref().and_then(|id| app.services.router.router(id).ok()).map(|listed| listed.version.to_string());
-        self.lock().record.version.clone_from(&version);
         answer.through(|deltas| {
             let deltas = match (&app.services.cache, prompt) {
                 (Some(cache), Some(prompt)) => {
-                    let scope = scope(&tenant, prompt, &decision, version.as_deref());
+                    let scope = scope(&tenant, prompt, &decision);
                     let served = cache.serve(Lookup { scope, prompt, control, route: &Default::default() }, move || deltas);
                     self.lock().report = Some(served.report);
                     served.deltas
@@ -145,11 +148,11 @@ fn dialect(path: &str) -> Option<&'static str> {
     })
 }
 
-fn scope<'a>(tenant: &'a str, prompt: &'a Prompt, decision: &'a Decision, version: Option<&'a str>) -> Scope<'a> {
+fn scope<'a>(tenant: &'a str, prompt: &'a Prompt, decision: &'a Decision) -> Scope<'a> {
     Scope {
         tenant,
         model: &prompt.model,
-        router: decision.router.as_deref().zip(version),
+        router: decision.router.as_deref().zip(decision.version),
         route: &decision.route,
         variant: decision.variant.as_deref(),
     }

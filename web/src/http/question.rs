@@ -84,11 +84,15 @@ impl App {
         account: &Account,
     ) -> Result<(Answer, Telling), ApiError> {
         let names = signals.as_deref().map(Signals::names).unwrap_or_default();
-        account.ask(&question.prompt, question.user.as_deref(), question.stream, names).await?;
+        let estimate = account.ask(&question.prompt, question.user.as_deref(), question.stream, names);
         let control = account.cache_control(&mut question.prompt)?;
         let prompt = self.services.cache.as_ref().map(|_| question.prompt.clone());
         let facts = Facts { metadata: question.metadata, user: question.user, signals: signals.clone() };
         let answer = self.services.router.complete(router::Request { prompt: question.prompt, facts })?;
+        // Nobody is asked before the answer is polled.
+        if let Some(usage) = estimate {
+            account.reserve(self, answer.decision(), &usage).await?;
+        }
         let answer = account.follow(self, prompt.as_ref(), &control, answer);
         let telling = Telling { decision: answer.decision().clone(), log: answer.log(), signals };
         Ok((answer, telling))
