@@ -17,6 +17,7 @@ pub mod bench;
 pub mod config;
 pub mod conversation;
 pub mod engines;
+pub mod known_targets;
 pub mod metrics;
 pub mod models_command;
 pub mod record;

@@ -13,7 +13,7 @@ use models::remote::Endpoint;
 use models::turn::SmartTurn;
 use models::vad::VoiceDetector;
 use models::{Delta, ErrorKind, LanguageModel, ModelError, Prompt, Synthesizer, Transcriber, Weights, stt, tts};
-use router::{Cache, Catalogue, Executor, Ledger, Router};
+use router::{Cache, Catalogue, Executor, Ledger, Router, TargetFacts};
 use tokio::net::TcpListener;
 use tracing::info;
 use web::call::{AfterTurn, Eagerness, SessionConfig, TurnDetection};
@@ -21,6 +21,7 @@ use web::operations::Operations;
 
 use crate::config::{Auth, Config, Detection, Dialect, SynthesizerChoice, TranscriberChoice};
 use crate::engines::{Engines, Nobody, VoiceActivity};
+use crate::known_targets::KnownTargets;
 use crate::metrics::{Elsewhere, Metrics};
 use crate::record::Recorder;
 use crate::session;
@@ -124,10 +125,10 @@ pub fn catalogue(config: &Config) -> Result<Catalogue> {
 }
 
 /// What all answers share: the health of targets, and their prices.
-fn executor(config: &Config) -> Result<Executor> {
-    let catalogue = catalogue(config)?;
-    let price: router::Price = Arc::new(move |target, usage| catalogue.cost(target, usage));
-    Ok(Executor { price: Some(price), ..Executor::default() })
+fn executor(known: &KnownTargets) -> Executor {
+    let known = known.clone();
+    let price: router::Price = Arc::new(move |target, usage| known.cost(target, usage));
+    Executor { price: Some(price), ..Executor::default() }
 }
 
 fn router(config: &Config, weights: &Weights) -> Result<Router> {
@@ -148,8 +149,11 @@ fn router(config: &Config, weights: &Weights) -> Result<Router> {
     }
     let routers = config.routers.clone();
     let (default_model, data) = (config.default_model.clone(), config.data.clone());
-    let router = router::Config { providers, routers, default_model, data, ..router::Config::default() };
-    Ok(Router::with(router, executor(config)?)?)
+    let known = KnownTargets::new(catalogue(config)?, &config.providers);
+    let executor = executor(&known);
+    let target_facts: Option<Arc<dyn TargetFacts>> = Some(Arc::new(known));
+    let router = router::Config { providers, routers, default_model, data, target_facts, ..router::Config::default() };
+    Ok(Router::with(router, executor)?)
 }
 
 /// The language models that run in this process, by name.

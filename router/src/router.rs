@@ -18,7 +18,7 @@ use crate::route::{Limits, Route, Target};
 use crate::routers::{Listed, Routers, RoutersError, Set};
 use crate::routing::{Asked, Choice, Ground, further, none_left};
 use crate::rule::{Library, RuleCount};
-use crate::select::{Order, Wishes};
+use crate::select::{Order, Ordered, Wishes, unfit_last};
 use crate::versions::Version;
 use crate::{Facts, Provider, RouteError, RouterError, TargetFacts};
 
@@ -313,13 +313,15 @@ impl Inner {
     }
 
     /// A request that names its target, and perhaps more: the named one first, the others in the order that the request wishes.
-    fn direct(&self, target: Target, reason: String, prompt: Prompt, wishes: &Wishes) -> Result<Choice, RouteError> {
+    fn direct(&self, target: Target, mut reason: String, prompt: Prompt, wishes: &Wishes) -> Result<Choice, RouteError> {
         let others = further(wishes, &self.ground.providers)?.into_iter().filter(|more| more.id != target.id).collect::<Vec<_>>();
         let mut targets = vec![target];
         targets.extend(others);
-        if wishes.reorders() {
+        if targets.len() > 1 || wishes.reorders() {
             let order = wishes.over(&Order::default()).into_owned();
-            targets = order.apply(targets.iter().collect(), 1, 0, &self.ground.seen()).into_iter().cloned().collect();
+            let Ordered { targets: ordered, unfit } = order.apply(targets.iter().collect(), 1, 0, &self.ground.seen(&prompt));
+            reason.push_str(&unfit_last(&ordered, unfit));
+            targets = ordered.into_iter().cloned().collect();
         }
         chosen("direct", reason, targets, prompt, wishes)
     }
@@ -336,8 +338,10 @@ impl Inner {
             let others = self.all.iter().filter(|target| default.as_ref().is_none_or(|default| default.id != target.id));
             default.iter().chain(others).collect()
         };
-        let targets = order.apply(pool, 0, 0, &self.ground.seen()).into_iter().cloned().collect();
-        let reason = if order.sort.is_empty() { "what is left of the default and the others".to_owned() } else { order.describe() };
+        let Ordered { targets, unfit } = order.apply(pool, 0, 0, &self.ground.seen(&prompt));
+        let mut reason = if order.sort.is_empty() { "what is left of the default and the others".to_owned() } else { order.describe() };
+        reason.push_str(&unfit_last(&targets, unfit));
+        let targets = targets.into_iter().cloned().collect();
         chosen(AUTO, reason, targets, prompt, wishes)
     }
 }

@@ -9,11 +9,12 @@ use models::{Prompt, SignalSet};
 use crate::answer::Decision;
 use crate::facts::View;
 use crate::moment::{self, Moment};
+use crate::needs::Needs;
 use crate::object::RouterObject;
 use crate::rank::Ranks;
 use crate::route::{Known, Limits, Route, Target};
 use crate::rule::{Library, Rule, RuleCount};
-use crate::select::{Order, Seen, Wishes};
+use crate::select::{Order, Ordered, Seen, Wishes, unfit_last};
 use crate::{Facts, Provider, RouteError, RouterError, TargetFacts};
 
 /// What every decision stands on.
@@ -25,8 +26,9 @@ pub(crate) struct Ground {
 }
 
 impl Ground {
-    pub(crate) fn seen(&self) -> Seen<'_> {
-        Seen { facts: self.facts.as_ref(), ranks: &self.ranks }
+    /// What sorting looks at, for this prompt.
+    pub(crate) fn seen<'a>(&'a self, prompt: &'a Prompt) -> Seen<'a> {
+        Seen { facts: self.facts.as_ref(), ranks: &self.ranks, needs: Needs::of(prompt) }
     }
 }
 
@@ -140,7 +142,7 @@ impl Routing {
         let order = asked.wishes.over(&variant.order);
         let further = further(&asked.wishes, &ground.providers)?;
         let candidates = variant.targets.iter().chain(further.iter().filter(|more| !variant.targets.iter().any(|t| t.id == more.id)));
-        let targets = order.apply(candidates.collect(), variant.fixed, dealt, &ground.seen());
+        let Ordered { targets, unfit } = order.apply(candidates.collect(), variant.fixed, dealt, &ground.seen(&asked.prompt));
         if targets.is_empty() {
             return Err(none_left());
         }
@@ -148,6 +150,7 @@ impl Routing {
         if !order.sort.is_empty() {
             reason = format!("{reason}; {}", order.describe());
         }
+        reason.push_str(&unfit_last(&targets, unfit));
         let decision = Decision {
             router: Some(self.id.clone()),
             version: Some(self.version),

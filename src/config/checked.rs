@@ -194,6 +194,8 @@ pub struct ProviderConfig {
     pub name: String,
     /// What it is.
     pub dialect: Dialect,
+    /// The well-known provider that it is, by its preset or its address.
+    pub preset: Option<&'static str>,
     /// Model ids to list, without the name in front.
     pub models: Vec<String>,
 }

@@ -21,11 +21,11 @@ pub(super) fn providers(
     let own: Vec<String> = std::iter::once(EMBEDDED_MODEL.to_owned()).chain(embedded.iter().map(|model| model.name.clone())).collect();
     let mut providers = Vec::new();
     if local && !written.iter().any(|provider| provider.name == EMBEDDED) {
-        providers.push(ProviderConfig { name: EMBEDDED.to_owned(), dialect: Dialect::Embedded, models: own.clone() });
+        providers.push(ProviderConfig { name: EMBEDDED.to_owned(), dialect: Dialect::Embedded, preset: None, models: own.clone() });
     }
     for (n, provider) in written.iter().enumerate() {
         let entry = Entry { n, provider, environment };
-        let dialect = entry.dialect()?;
+        let (dialect, preset) = entry.dialect()?;
         if matches!(dialect, Dialect::Embedded) && !local {
             return Err(entry.wrong("dialect", "models.local = false loads no model here; remove this provider, or that key".to_owned()));
         }
@@ -33,7 +33,7 @@ pub(super) fn providers(
             Dialect::Embedded => own.clone(),
             Dialect::Remote { .. } => provider.models.clone(),
         };
-        providers.push(ProviderConfig { name: provider.name.clone(), dialect, models });
+        providers.push(ProviderConfig { name: provider.name.clone(), dialect, preset, models });
     }
     Ok(providers)
 }
@@ -47,10 +47,11 @@ struct Entry<'a> {
 }
 
 impl Entry<'_> {
-    fn dialect(&self) -> Result<Dialect, ConfigError> {
+    /// What it is, and the name of the well-known provider that it is.
+    fn dialect(&self) -> Result<(Dialect, Option<&'static str>), ConfigError> {
         let named = self.preset()?;
         let wire = match (self.provider.dialect.as_deref(), named) {
-            (Some("embedded"), None) => return Ok(Dialect::Embedded),
+            (Some("embedded"), None) => return Ok((Dialect::Embedded, None)),
             (Some(name), _) => Wire::of(name)
                 .ok_or_else(|| self.wrong("dialect", format!("{name:?} is not known; allowed are openai, anthropic, gemini, embedded")))?,
             (None, Some(preset)) => preset.wire,
@@ -64,8 +65,9 @@ impl Entry<'_> {
         endpoint.key_place = preset.filter(|preset| preset.wire == wire).map_or(wire.key_place(), |preset| preset.key_place);
         endpoint.headers = self.headers()?;
         endpoint.query = self.version(preset, &base_url).map(|version| ("api-version".to_owned(), version)).into_iter().collect();
-        let quirks = preset.or_else(|| presets::at(&base_url)).map_or(Quirks::NONE, |preset| preset.quirks);
-        Ok(Dialect::Remote { wire, endpoint: Box::new(endpoint), quirks })
+        let known = preset.or_else(|| presets::at(&base_url));
+        let quirks = known.map_or(Quirks::NONE, |preset| preset.quirks);
+        Ok((Dialect::Remote { wire, endpoint: Box::new(endpoint), quirks }, known.map(|preset| preset.name)))
     }
 
     fn preset(&self) -> Result<Option<&'static Preset>, ConfigError> {

@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::catalogue::{Abilities, Ability};
 use crate::{Source, TargetFact, Verdict, winners};
 
 /// Answers at once, with the model's name.
@@ -45,6 +46,7 @@ fn table() -> Table {
         price_output: Some(output),
         context: Some(128_000),
         healthy,
+        ..TargetFact::default()
     };
     Table(Mutex::new(HashMap::from([
         ("p/cheap".to_owned(), fact(Some(900), Some(40.0), 0.1, 0.4, Some(true))),
@@ -186,6 +188,7 @@ fn rules_see_targets_time_and_the_size_of_the_request() {
         ("targets[\"p/fast\"].latency_ms < 100.0 || targets['p/cheap'].price_output < 1.0", true),
         ("targets['p/dead'].healthy", false),
         ("!targets['p/dead'].healthy && targets['p/fast'].context > 1000", true),
+        ("targets['p/fast'].price_output > 2.0 && !has(targets['p/fast'].images)", true),
         // Nothing is known of it: no match.
         ("targets['q/cheap'].latency_ms < 1e9", false),
         ("targets['q/none'].healthy", false),
@@ -250,6 +253,55 @@ fn a_rule_that_cannot_hold_is_refused_at_load() {
         let object = json!([{"name": "r", "routes": [{"condition": {"cel_expression": condition}, "route": {"variants": [{"variant": {"model_id": "p/a"}}]}}]}]);
         let error = Router::new(config(object)).err().map(|error| error.to_string()).unwrap_or_default();
         assert!(error.contains(expected) && error.starts_with("router.r.routes[0].condition.cel_expression"), "{condition}: {error}");
+    }
+}
+
+#[test]
+fn a_target_that_lacks_what_the_request_needs_comes_last() {
+    let able: Abilities = [Ability::ImageInput, Ability::Tools].into_iter().collect();
+    let fact = |price, context, abilities, dialogue| TargetFact {
+        price_input: Some(price),
+        price_output: Some(price),
+        context,
+        abilities,
+        dialogue: Some(dialogue),
+        ..TargetFact::default()
+    };
+    let table = Table(Mutex::new(HashMap::from([
+        ("p/cheap".to_owned(), fact(0.1, Some(100), Some(able), true)),
+        ("p/fast".to_owned(), fact(0.2, Some(9_000), Some(Abilities::default()), true)),
+        ("p/clever".to_owned(), fact(5.0, Some(200_000), Some(able), true)),
+        ("p/dead".to_owned(), fact(0.01, Some(9_000), Some(Abilities::default()), false)),
+    ])));
+    let routers = json!([
+        {"name": "fixed", "default_route": {"variants": [{"variant": {"model_id": "p/cheap", "models": ["p/fast", "q/cheap", "p/clever"]}}]}},
+        {"name": "sorted", "default_route": {"variants": [
+            {"variant": {"model_selection": {"models": ["p/cheap", "p/fast", "p/clever", "p/dead"], "sort": ["price"]}}}]}},
+        {"name": "one", "default_route": {"variants": [{"variant": {"model_id": "p/cheap"}}]}}]);
+    let router = Router::new(Config { target_facts: Some(Arc::new(table)), ..config(routers) }).expect("it is valid");
+    let (short, long) = ("one two", "word ".repeat(1_000));
+    for (model, words, image, expected) in [
+        ("fixed", short, false, &["p/cheap", "p/fast", "q/cheap", "p/clever"][..]),
+        ("fixed", &long, false, &["p/fast", "q/cheap", "p/clever", "p/cheap"]),
+        ("fixed", short, true, &["q/cheap", "p/clever", "p/cheap", "p/fast"]),
+        ("sorted", short, false, &["p/cheap", "p/fast", "p/clever", "p/dead"]),
+        ("sorted", &long, true, &["p/clever", "p/dead", "p/cheap", "p/fast"]),
+        ("one", &long, true, &["p/cheap"]),
+        ("p/cheap", &long, false, &["p/clever", "p/cheap"]),
+    ] {
+        let extra = if model == "p/cheap" { json!({"models": ["p/clever"]}) } else { json!({}) };
+        let mut asked = request(model, extra);
+        asked.prompt.messages = vec![Message::text(Role::User, words)];
+        if image {
+            asked.prompt.messages[0].parts.push(Part::Other(json!({"type": "image_url", "image_url": {"url": "https://a/b.png"}})));
+        }
+        let decided = router.decide(asked.clone()).expect("there is one");
+        assert_eq!(decided.targets, expected, "{model} {} {image}", words.len());
+        if let Ok(told) = router.explain(model, asked) {
+            let lacking = told.candidates.iter().filter(|candidate| !candidate.lacks.is_empty()).count();
+            let said = decided.reason.split_once("what the request needs: ").map_or(0, |(_, names)| names.split(", ").count());
+            assert_eq!(said, if decided.targets.len() > 1 { lacking } else { 0 }, "{}", decided.reason);
+        }
     }
 }
 

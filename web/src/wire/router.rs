@@ -90,12 +90,14 @@ pub(crate) fn explanation(told: &Explanation) -> Value {
         .iter()
         .map(|candidate| {
             let keys: Map<String, Value> = candidate.sorted_by.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
-            json!({ "target": candidate.target, "sorted_by": keys, "healthy": candidate.healthy })
+            let lacks: Vec<&str> = candidate.lacks.iter().map(|lack| lack.name()).collect();
+            json!({ "target": candidate.target, "sorted_by": keys, "healthy": candidate.healthy, "lacks": lacks })
         })
         .collect();
     let mut value = json!({ "rules": rules, "draw": draw, "targets": targets });
     match &told.decision {
         Ok(decision) => {
+            value["version"] = json!(decision.version);
             value["route_id"] = json!(decision.route);
             value["variant_id"] = json!(decision.variant);
             value["reason"] = json!(decision.reason);
