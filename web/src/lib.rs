@@ -1,7 +1,5 @@
 //! The callers' wire formats and the transports that carry them: OpenAI's chat, Responses, embeddings, audio and models API and
 //! Anthropic's Messages API over HTTP, OpenAI's realtime API over WebSocket.
-//! The callers' wire formats and the transports that carry them: OpenAI's chat, audio and models API over HTTP, its realtime API over
-//! WebSocket.
 //!
 //! Each endpoint is a file of `http`, and a realtime call one of `ws`: thin shells around the sans-IO types of `wire`. The crate knows no
 //! provider's format and picks no engine: it is handed [`Services`], and an [`Answer`] for each [`call::Call`].
@@ -66,6 +64,16 @@ pub struct Services {
 /// The prompt that the body of a chat completion's request stands for.
 pub fn chat_prompt(body: serde_json::Value) -> Result<models::Prompt, ApiError> {
     wire::chat::read(body).map(|request| request.prompt)
+}
+
+/// The prompt that the body of a response's request stands for.
+pub fn response_prompt(body: serde_json::Value) -> Result<models::Prompt, ApiError> {
+    wire::responses::read(body).map(|request| request.prompt)
+}
+
+/// The prompt that the body of a message's request stands for.
+pub fn message_prompt(body: serde_json::Value) -> Result<models::Prompt, ApiError> {
+    wire::messages::read(body).map(|request| request.prompt)
 }
 
 /// Every endpoint.
