@@ -8,10 +8,10 @@ use futures::Stream;
 use futures::stream::BoxStream;
 use models::Delta;
 
-use crate::{Attempt, AttemptLog, RouteError};
+use crate::{Attempt, AttemptLog, CacheObject, RouteError};
 
 /// Who answers, and why.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Decision {
     /// The router that decided; `None` where the request named its target.
     pub router: Option<String>,
@@ -27,6 +27,8 @@ pub struct Decision {
     pub targets: Vec<String>,
     /// A target that is asked the same without anybody waiting for it.
     pub shadow: Option<String>,
+    /// What the route says about giving the answer again.
+    pub cache: CacheObject,
 }
 
 type Deltas = BoxStream<'static, Result<Delta, RouteError>>;

@@ -9,7 +9,6 @@ use models::{Prompt, Usage};
 use crate::cost::Priced;
 use crate::health::Breaker;
 use crate::route::{Limits, Target};
-use crate::shadow::Shadow;
 use crate::{Answer, AttemptLog, Decision, Health, TargetFact, TargetFacts, race};
 
 /// What an attempt at a target (`provider/model`) cost; `None` where its price is not known.
@@ -22,8 +21,6 @@ pub struct Executor {
     pub health: Health,
     /// What attempts cost.
     pub price: Option<Price>,
-    /// Where requests are mirrored to that nobody waits for; `None`: they are not.
-    pub shadow: Option<Shadow>,
 }
 
 impl Executor {

@@ -2,6 +2,7 @@
 //! intervals, so that a winner is called only where there is one.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Add;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::StreamExt;
@@ -42,7 +43,7 @@ pub struct VariantOutcome {
     pub first_content_seconds: Option<Estimate>,
     /// Seconds from the start to the end.
     pub total_seconds: Option<Estimate>,
-    /// US dollars a request.
+    /// US dollars a request, all of its attempts together.
     pub cost: Option<Estimate>,
     /// Scores: the share of good ones where each is 0 or 1, else their mean.
     pub score: Option<Estimate>,
@@ -140,13 +141,6 @@ impl Outcomes {
         }
     }
 
-    /// Counts what a request cost, US dollars.
-    pub(crate) fn charge(&self, decision: &Decision, usd: f64) {
-        if let Some(key) = key_of(decision) {
-            self.lock().variants.entry(key).or_default().cost.add(usd);
-        }
-    }
-
     /// Counts a score; the error tells what is missing. `exists` says whether there is such a variant.
     pub(crate) fn score(&self, feedback: &Feedback, exists: impl Fn(&VariantKey) -> bool) -> Result<VariantKey, String> {
         if !feedback.score.is_finite() {
@@ -217,8 +211,13 @@ impl Outcomes {
             first = first.or(attempt.first_token.map(|first| total + first.as_secs_f64()));
             total += attempt.total.as_secs_f64();
         }
+        // What was given up and what was outrun was paid for, too.
+        let cost = attempts.iter().filter_map(|attempt| attempt.cost).map(|priced| priced.cost).reduce(Add::add);
         let mut kept = self.lock();
         let tally = kept.variants.entry(key.clone()).or_default();
+        if let Some(cost) = cost {
+            tally.cost.add(cost.usd());
+        }
         match last.outcome {
             Outcome::Answered(_) => tally.answered += 1,
             Outcome::Failed(_) => tally.failed += 1,

@@ -9,7 +9,7 @@ use models::{ErrorKind, Finish, ModelError, Usage};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use crate::{Attempt, CacheStatus, Decision, Outcome};
+use crate::{Attempt, CacheStatus, Decision, Outcome, Shadowed};
 
 /// One request, from its arrival to its last byte. Durations are written in milliseconds, costs in billionths of a US dollar.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -23,7 +23,7 @@ pub struct Record {
     pub key: Option<String>,
     /// `user` of the request.
     pub user: Option<String>,
-    /// The caller's dialect: `chat`, `responses`, `messages`, ...
+    /// The caller's dialect: `chat`, `responses`, `messages`, ...; `shadow` of a request that was mirrored.
     pub dialect: &'static str,
     /// The path that was called.
     pub endpoint: String,
@@ -117,6 +117,13 @@ impl Record {
         self.reason = Some(decision.reason.clone());
     }
 
+    /// Fills in who was tried, and what all of that cost.
+    pub fn tried(&mut self, attempts: &[Attempt]) {
+        self.attempts = attempts.iter().map(AttemptRecord::from).collect();
+        self.cost_nano_usd = self.attempts.iter().filter_map(|attempt| attempt.cost_nano_usd).reduce(u64::saturating_add);
+        self.estimated = self.attempts.iter().any(|attempt| attempt.estimated);
+    }
+
     /// Fills in what the cache did. An answer from the cache costs nothing.
     pub fn cached(&mut self, status: CacheStatus) {
         self.cache = status.hit().unwrap_or(status.name());
@@ -124,6 +131,22 @@ impl Record {
             self.cost_nano_usd = Some(0);
             self.estimated = false;
         }
+    }
+}
+
+impl From<Shadowed> for Record {
+    /// A record of its own, under the id of the request that was mirrored; its dialect is `shadow`.
+    fn from(shadowed: Shadowed) -> Record {
+        let Shadowed { id, time, decision, target, answer, attempts, total } = shadowed;
+        let mut record = Record { id, time, dialect: "shadow", model: target, cache: "off", total: Some(total), ..Record::default() };
+        record.decided(&decision);
+        record.tried(&attempts);
+        record.first_content = attempts.last().and_then(|attempt| attempt.first_token);
+        match answer {
+            Ok(completion) => (record.status, record.usage, record.finish) = (200, completion.usage, completion.finish),
+            Err(error) => (record.status, record.error) = (error.status(), Some(error.code().to_owned())),
+        }
+        record
     }
 }
 
@@ -218,7 +241,7 @@ mod tests {
             variant: Some("v1".into()),
             reason: "emotion == \"sad\"".into(),
             targets: vec!["up/big".into()],
-            shadow: None,
+            ..Decision::default()
         };
         let mut record = Record {
             id: "req_1".into(),

@@ -159,6 +159,7 @@ impl Routing {
             reason,
             targets: targets.iter().map(|target| target.id.clone()).collect(),
             shadow: variant.shadow(dealt).map(|target| target.id.clone()),
+            cache: route.cache.clone(),
         };
         let targets = targets.into_iter().cloned().collect();
         let limits = asked.wishes.limits(variant.limits);

@@ -65,6 +65,7 @@ fn config(routers: Value) -> Config {
         model: Arc::new(Named),
         models: models.iter().map(|model| (*model).to_owned()).collect(),
         embedder: None,
+        replicas: None,
     };
     Config {
         providers: vec![provider("p", &["cheap", "fast", "clever", "dead", "org/slashed"]), provider("q", &["cheap"])],
@@ -83,7 +84,7 @@ fn router(routers: Value) -> Router {
 fn request(model: &str, extra: Value) -> Request {
     let extra = extra.as_object().cloned().unwrap_or_default();
     let messages = vec![Message::text(Role::User, "one two")];
-    Request { prompt: Prompt { model: model.into(), messages, extra, ..Prompt::default() }, facts: Facts::default() }
+    Request { prompt: Prompt { model: model.into(), messages, extra, ..Prompt::default() }, ..Request::default() }
 }
 
 fn targets(router: &Router, model: &str, extra: Value) -> Result<Vec<String>, String> {
@@ -137,7 +138,7 @@ fn a_request_says_what_to_sort_by_what_to_ignore_and_what_comes_next() {
 fn what_a_request_says_of_targets_does_not_reach_them() {
     let inner = router(json!([]));
     let extra = json!({"models": ["p/cheap"], "sort": ["price"], "ignore": [], "fallback": {"ttft_timeout": "300ms"}, "user": "kept"});
-    let choice = inner.choose(request("p/fast", extra)).expect("it is known");
+    let choice = inner.choose(request("p/fast", extra).prompt, &Facts::default()).expect("it is known");
     assert_eq!(choice.prompt.extra.keys().collect::<Vec<_>>(), ["user"]);
     assert_eq!(choice.limits.first_content, Duration::from_millis(300));
 }
@@ -162,7 +163,7 @@ fn a_variant_selects_orders_and_sets_what_the_caller_left_open() {
             "modelSelection": {"models": ["p/clever", "p/cheap", "q/cheap", "p/fast"], "sort": ["price"], "ignore": ["p/clever"],
                 "provider": {"order": ["q"], "allowFallbacks": true}},
             "shadow": {"modelId": "p/clever", "share": 100}}}]}}]));
-    let choice = router.choose(request("inworld/r", json!({}))).expect("it has a route");
+    let choice = router.choose(request("inworld/r", json!({})).prompt, &Facts::default()).expect("it has a route");
     assert_eq!(choice.decision.targets, ["q/cheap", "p/cheap", "p/fast"]);
     assert_eq!((choice.decision.shadow.as_deref(), choice.decision.variant.as_deref()), (Some("p/clever"), Some("auto")));
     let limits = choice.limits;
@@ -174,7 +175,7 @@ fn a_variant_selects_orders_and_sets_what_the_caller_left_open() {
     // The caller's own word counts.
     let mut asked = request("r", json!({"reasoning_effort": "high", "web_search_options": {}}));
     asked.prompt.sampling.max_tokens = Some(1);
-    let prompt = router.choose(asked).expect("it has a route").prompt;
+    let prompt = router.choose(asked.prompt, &asked.facts).expect("it has a route").prompt;
     assert_eq!(
         (prompt.sampling.max_tokens, &prompt.extra["reasoning_effort"], prompt.extra.get("web_search")),
         (Some(1), &json!("high"), None)
@@ -448,7 +449,9 @@ async fn a_change_drops_no_stream() {
 
 #[tokio::test]
 async fn what_became_of_variants_is_counted_and_scored() {
-    let router = router(json!([]));
+    let price: crate::Price = Arc::new(|_, _| Some(Priced { cost: crate::Cost::from_nano_usd(250_000_000), estimated: false }));
+    let executor = Executor { price: Some(price), ..Executor::default() };
+    let router = Router::with(config(json!([])), executor).expect("it is valid");
     let object = |b: &str| {
         json!({"name": "r", "defaultRoute": {"variants": [
         {"variant": {"variantId": "a", "modelId": "p/fast"}, "weight": 50}, {"variant": {"variantId": "b", "modelId": b}, "weight": 50}]}})
@@ -458,7 +461,6 @@ async fn what_became_of_variants_is_counted_and_scored() {
         let answer = router.complete(request("r", json!({}))).expect("it has a route");
         let decision = answer.decision().clone();
         router.remember(&format!("id-{n}"), Some("alice"), &decision);
-        router.charge(&decision, 0.25);
         let items: Vec<_> = answer.collect().await;
         let good = items.iter().all(Result::is_ok);
         assert_eq!(good, decision.variant.as_deref() == Some("a"));

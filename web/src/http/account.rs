@@ -14,6 +14,7 @@ use router::{Answer, AttemptLog, CacheControl, CacheReport, Cost, Decision, Look
 
 use super::App;
 use super::limit::Ticket;
+use crate::wire::router::scored_by;
 use crate::{ApiError, RecordSink};
 
 /// Tokens that an answer is taken to have where nobody bounds it, until it is known.
@@ -32,6 +33,7 @@ struct Open {
 #[derive(Default)]
 struct State {
     record: Record,
+    name: String,
     key: Option<KeyId>,
     ticket: Ticket,
     cache_control: Option<String>,
@@ -40,8 +42,8 @@ struct State {
 }
 
 impl Account {
-    /// Opens one for a request that came now.
-    pub(super) fn open(sink: Option<RecordSink>, id: &str, path: &str, headers: &HeaderMap) -> Account {
+    /// Opens one for a request that came now. Its caller may have given it any `id`; its `name` is no other request's.
+    pub(super) fn open(sink: Option<RecordSink>, id: &str, name: String, path: &str, headers: &HeaderMap) -> Account {
         let control = headers.get(CACHE_CONTROL).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let dialect = dialect(path);
         let sink = sink.filter(|_| dialect.is_some());
@@ -54,7 +56,7 @@ impl Account {
             cache: "off",
             ..Record::default()
         };
-        let state = State { record, cache_control: control, ..State::default() };
+        let state = State { record, name, cache_control: control, ..State::default() };
         Account(Arc::new(Open { began: Instant::now(), sink, state: Mutex::new(state) }))
     }
 
@@ -63,6 +65,16 @@ impl Account {
         let mut state = self.lock();
         state.record.key = (key != KeyId::ANYBODY).then(|| key.to_string());
         (state.key, state.ticket) = (Some(key), ticket);
+    }
+
+    /// The request's id, as its caller knows it.
+    pub(super) fn id(&self) -> String {
+        self.lock().record.id.clone()
+    }
+
+    /// What the ids of its answer end with.
+    pub(super) fn name(&self) -> String {
+        self.lock().name.clone()
     }
 
     /// What is asked, and what it is taken to use; `None` where nothing is limited.
@@ -99,13 +111,18 @@ impl Account {
             let mut state = self.lock();
             state.record.decided(&decision);
             state.log = Some(answer.log());
+            let (id, user, router) = (scored_by(&state.record.id), state.record.user.as_deref(), &app.services.router);
+            router.remember(id, user, &decision);
+            if id != state.name {
+                router.remember(&state.name, user, &decision);
+            }
             state.key.unwrap_or(KeyId::ANYBODY).to_string()
         };
         answer.through(|deltas| {
             let deltas = match (&app.services.cache, prompt) {
                 (Some(cache), Some(prompt)) => {
                     let scope = scope(&tenant, prompt, &decision);
-                    let served = cache.serve(Lookup { scope, prompt, control, route: &Default::default() }, move || deltas);
+                    let served = cache.serve(Lookup { scope, prompt, control, route: &decision.cache }, move || deltas);
                     self.lock().report = Some(served.report);
                     served.deltas
                 }
@@ -189,10 +206,7 @@ impl Stream for Followed {
 impl Drop for Open {
     fn drop(&mut self) {
         let State { mut record, ticket, log, report, .. } = std::mem::take(self.state.get_mut().unwrap_or_else(PoisonError::into_inner));
-        record.attempts = log.iter().flat_map(AttemptLog::attempts).map(|attempt| (&attempt).into()).collect();
-        let costs = record.attempts.iter().filter_map(|attempt| attempt.cost_nano_usd);
-        record.cost_nano_usd = costs.reduce(u64::saturating_add);
-        record.estimated = record.attempts.iter().any(|attempt| attempt.estimated);
+        record.tried(&log.as_ref().map(AttemptLog::attempts).unwrap_or_default());
         if let Some(report) = report {
             record.cached(report.status());
         }
