@@ -16,7 +16,7 @@ use super::quirks::{CountOfTokens, Foreign, MostTokens, Quirks};
 use super::streamed::{self, Reader};
 use crate::remote::{self, Endpoint};
 use crate::sse::Event;
-use crate::{Delta, ErrorKind, Finish, LanguageModel, Message, ModelError, Part, Prompt, Role, Tool, ToolCall, Usage};
+use crate::{Continuation, Delta, ErrorKind, Finish, LanguageModel, Message, ModelError, Part, Prompt, Role, Tool, ToolCall, Usage};
 
 /// A provider that speaks the dialect at `endpoint`, and ignores what it does not know.
 pub fn provider(endpoint: Endpoint) -> Arc<dyn LanguageModel> {
@@ -43,6 +43,10 @@ impl LanguageModel for Provider {
             endpoint.send(post, &target).await
         };
         streamed::answer(sent, chunks)
+    }
+
+    fn continuation(&self, model: &str) -> Continuation {
+        self.quirks.begun.of(model)
     }
 }
 
