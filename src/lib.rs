@@ -21,6 +21,7 @@ pub mod known_targets;
 pub mod metrics;
 pub mod models_command;
 pub mod record;
+pub mod replica_watch;
 pub mod serve;
 pub mod session;
 pub mod talk;

@@ -24,7 +24,7 @@ use crate::rule::{Library, RuleCount};
 use crate::select::{Order, Ordered, Wishes, unfit_last};
 use crate::shadow::{self, Job, Shadow, ShadowCount, Shadowed, Work};
 use crate::versions::Version;
-use crate::{CacheObject, Facts, Provider, ReplicaState, RouteError, RouterError, TargetFacts};
+use crate::{CacheObject, Facts, Provider, ReplicaState, Replicas, RouteError, RouterError, TargetFacts};
 
 /// The provider name that stands for the routers of this server.
 const OWN: &str = "timbre";
@@ -202,6 +202,11 @@ impl Router {
     /// How the targets do that were asked so far, in no order.
     pub fn conditions(&self) -> Vec<(String, Condition)> {
         self.0.executor.health.conditions(Instant::now())
+    }
+
+    /// The replicas of a provider, where it has any.
+    pub fn replicas_of(&self, provider: &str) -> Option<Replicas> {
+        self.providers().iter().find(|own| own.name == provider)?.replicas.clone()
     }
 
     /// What the replicas of each provider that has any did so far.
