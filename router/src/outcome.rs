@@ -1,7 +1,8 @@
 //! What became of the requests that each variant answered: errors, speed, cost and what people thought of it, with confidence
 //! intervals, so that a winner is called only where there is one.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 use std::ops::Add;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,7 +13,7 @@ use crate::answer::{Answer, Decision};
 use crate::interval::{Estimate, Mean, share};
 use crate::{AttemptLog, Outcome};
 
-/// Requests that can still be scored: those of the last hours of a busy server, at about 200 bytes each.
+/// Requests that can still be scored: those of the last hours of a busy server, at about 100 bytes each.
 const REMEMBERED: usize = 20_000;
 /// A winner is not called on fewer observations.
 const FEWEST: u64 = 30;
@@ -79,21 +80,32 @@ pub struct Feedback {
 
 /// A handle to what became of every variant.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Outcomes(Arc<Mutex<Kept>>);
+pub(crate) struct Outcomes(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    kept: Mutex<Kept>,
+    /// Of ids and users: 64 bits of each are kept, with keys of this process, so that nobody can make two of them meet.
+    hashes: RandomState,
+}
 
 #[derive(Debug, Default)]
 struct Kept {
     variants: BTreeMap<VariantKey, Tally>,
-    requests: HashMap<String, Remembered>,
-    /// Their ids, oldest first.
-    order: VecDeque<String>,
-    users: HashMap<String, String>,
+    /// By the hash of their ids.
+    requests: HashMap<u64, Remembered>,
+    /// Those hashes, oldest first.
+    order: VecDeque<u64>,
+    /// The last request of each user, hash by hash.
+    users: HashMap<u64, u64>,
+    /// The variants of `requests`: each is kept once.
+    keys: HashSet<Arc<VariantKey>>,
 }
 
 #[derive(Debug)]
 struct Remembered {
-    key: VariantKey,
-    user: Option<String>,
+    key: Arc<VariantKey>,
+    user: Option<u64>,
     score: Option<f64>,
 }
 
@@ -124,13 +136,21 @@ impl Outcomes {
     /// Lets a request be scored under the id of its answer, and as the last one of its user.
     pub(crate) fn remember(&self, id: &str, user: Option<&str>, decision: &Decision) {
         let Some(key) = key_of(decision) else { return };
+        let (id, user) = (self.hash(id), user.map(|user| self.hash(user)));
         let mut kept = self.lock();
-        let user = user.map(str::to_owned);
-        if let Some(user) = &user {
-            kept.users.insert(user.clone(), id.to_owned());
+        let key = match kept.keys.get(&key) {
+            Some(known) => known.clone(),
+            None => {
+                let key = Arc::new(key);
+                kept.keys.insert(key.clone());
+                key
+            }
+        };
+        if let Some(user) = user {
+            kept.users.insert(user, id);
         }
-        if kept.requests.insert(id.to_owned(), Remembered { key, user, score: None }).is_none() {
-            kept.order.push_back(id.to_owned());
+        if kept.requests.insert(id, Remembered { key, user, score: None }).is_none() {
+            kept.order.push_back(id);
         }
         if kept.order.len() > REMEMBERED
             && let Some(oldest) = kept.order.pop_front()
@@ -149,13 +169,13 @@ impl Outcomes {
         let mut kept = self.lock();
         let id =
             match (&feedback.request, &feedback.user) {
-                (Some(id), _) => Some(id.clone()),
+                (Some(id), _) => Some(self.hash(id)),
                 (None, Some(user)) => {
-                    let of = kept.users.get(user).filter(|id| {
-                        let router = kept.requests.get(*id).map(|remembered| &remembered.key.router);
+                    let of = kept.users.get(&self.hash(user)).filter(|id| {
+                        let router = kept.requests.get(id).map(|remembered| &remembered.key.router);
                         feedback.router.is_none() || router == feedback.router.as_ref()
                     });
-                    Some(of.cloned().ok_or_else(|| {
+                    Some(of.copied().ok_or_else(|| {
                         format!("no request of the user {user:?} is remembered; send the id of the answer as `request_id`")
                     })?)
                 }
@@ -177,10 +197,11 @@ impl Outcomes {
         };
         let remembered = kept.requests.get_mut(&id);
         let Some(Remembered { key, score, .. }) = remembered else {
+            let id = feedback.request.as_deref().unwrap_or_default();
             return Err(format!("no request {id:?} is remembered; the last {REMEMBERED} that a router decided are"));
         };
         // The last word counts: who scores again has thought again.
-        let (key, before) = (key.clone(), score.replace(feedback.score));
+        let (key, before) = (VariantKey::clone(key), score.replace(feedback.score));
         let tally = kept.variants.entry(key.clone()).or_default();
         if let Some(before) = before {
             tally.score.remove(before);
@@ -191,7 +212,10 @@ impl Outcomes {
 
     /// Forgets variants that were changed or removed: what they were is no longer what they are.
     pub(crate) fn forget(&self, changed: impl Fn(&VariantKey) -> bool) {
-        self.lock().variants.retain(|key, _| !changed(key));
+        let mut kept = self.lock();
+        kept.variants.retain(|key, _| !changed(key));
+        // What no remembered request has any more is let go; the set holds one of each.
+        kept.keys.retain(|key| Arc::strong_count(key) > 1);
     }
 
     /// What became of a router's variants.
@@ -232,8 +256,12 @@ impl Outcomes {
         tally.total.add(total);
     }
 
+    fn hash(&self, text: &str) -> u64 {
+        self.0.hashes.hash_one(text)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Kept> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
