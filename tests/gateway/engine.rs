@@ -44,11 +44,11 @@ async fn answer(mut socket: TcpStream, name: &str, read: Arc<Mutex<HashSet<Strin
             return;
         }
     };
-    let said = match body {
-        None => json!({"object": "list", "data": []}).to_string(),
-        Some(body) => events(name, &body, &read),
+    let (kind, said) = match body {
+        None => ("application/json", json!({"object": "list", "data": []}).to_string()),
+        Some(body) => ("text/event-stream", events(name, &body, &read)),
     };
-    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", said.len());
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", said.len());
     // Whoever left does not hear it.
     let _ = socket.write_all((head + &said).as_bytes()).await;
 }
