@@ -120,6 +120,11 @@ impl<T> Jitter<T> {
         }
     }
 
+    /// The packet to play next, where it is there: after a lost one, the packet that may carry a copy of it.
+    pub fn peek(&self) -> Option<&T> {
+        self.slots[usize::from(self.next? % SLOTS)].as_ref()
+    }
+
     /// How many packets are held.
     pub fn held(&self) -> usize {
         usize::from(self.held)
@@ -169,6 +174,18 @@ mod tests {
         check("1 . . . .", "- - 1 -");
         check("1 2 3 . . . . 5 6 7 . . .", "1 2 3 - x 5 6");
         check("1 2 3 . 9000 9001 9002 . .", "1 9000 9001");
+    }
+
+    #[test]
+    fn the_packet_after_a_lost_one_can_be_looked_at() {
+        let mut jitter = Jitter::new(60, 20);
+        assert_eq!(jitter.peek(), None);
+        for number in [1u16, 3, 4] {
+            jitter.push(number, number);
+        }
+        for (played, after) in [(Playout::Packet(1), None), (Playout::Lost, Some(3)), (Playout::Packet(3), Some(4))] {
+            assert_eq!((jitter.pop(), jitter.peek().copied()), (played, after));
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The callers' wire formats and the transports that carry them: OpenAI's chat, Responses, embeddings, audio and models API and
-//! Anthropic's Messages API over HTTP, OpenAI's realtime API over WebSocket.
+//! Anthropic's Messages API over HTTP, OpenAI's realtime API over WebSocket and WebRTC.
 //!
-//! Each endpoint is a file of `http`, and a realtime call one of `ws`: thin shells around the sans-IO types of `wire`. The crate knows no
+//! Each endpoint is a file of `http`, and a realtime call one of `ws` or `rtc`: thin shells around the sans-IO types of `wire`. The crate knows no
 //! provider's format and picks no engine: it is handed [`Services`], and an [`Answer`] for each [`call::Call`].
 
 mod auth;
@@ -9,9 +9,11 @@ pub mod call;
 mod history;
 mod http;
 mod limits;
+mod line;
 mod listen;
 mod listening;
 pub mod operations;
+pub mod rtc;
 mod spoken;
 mod wire;
 pub mod ws;
@@ -25,7 +27,7 @@ pub use http::limit::Ticket;
 pub use limits::Limits;
 pub use listen::serve;
 pub use wire::ApiError;
-pub use wire::realtime::Realtime;
+pub use wire::realtime::{Asked, Playing, Realtime};
 pub use ws::Answer;
 
 /// Whether requests can be served; else what is missing, for a person.

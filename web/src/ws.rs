@@ -19,11 +19,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures::future::BoxFuture;
 use serde::Deserialize;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::info;
 
 use crate::call::{Call, SessionConfig};
-use crate::{ApiError, Realtime};
+use crate::{ApiError, Realtime, rtc};
 
 use connection::Connection;
 
@@ -69,21 +69,43 @@ pub struct Realtimes {
     pub limits: Limits,
 }
 
-struct Shared {
-    realtimes: Realtimes,
+/// What calls of all transports have in common.
+pub(crate) struct Shared {
+    pub(crate) realtimes: Realtimes,
     places: Arc<Semaphore>,
 }
 
-/// The endpoint. It asks for no key: that is for the layer around it, as with [`Services::realtime`](crate::Services::realtime).
-pub fn routes(realtimes: Realtimes) -> Router {
+impl Shared {
+    /// A place for one more call, to be held as long as it lasts.
+    pub(crate) fn place(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        self.places.clone().try_acquire_owned().map_err(|_| {
+            let message = format!("All {} realtime sessions are taken; try again later.", self.realtimes.limits.sessions);
+            ApiError { retry_after: Some(Duration::from_secs(5)), ..ApiError::new(429, "too_many_sessions", message) }
+        })
+    }
+
+    /// A new session that asks for `model`, or for the default one.
+    pub(crate) fn realtime(&self, model: Option<String>) -> Realtime {
+        let Realtimes { defaults, limits, .. } = &self.realtimes;
+        let model = model.filter(|model| !model.is_empty()).unwrap_or_else(|| defaults.model.clone());
+        let expires = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()) + limits.session.as_secs();
+        Realtime::new(&fresh_id(), model, defaults.clone()).expiring_at(expires)
+    }
+}
+
+/// The endpoints: the WebSocket's, and with a `port` WebRTC's, both within the same limits. They ask for no key: that is for the layer
+/// around them, as with [`Services::realtime`](crate::Services::realtime).
+pub fn routes(realtimes: Realtimes, port: Option<rtc::Port>) -> Router {
     let places = Arc::new(Semaphore::new(realtimes.limits.sessions.min(Semaphore::MAX_PERMITS)));
-    Router::new().route("/v1/realtime", get(upgrade)).with_state(Arc::new(Shared { realtimes, places }))
+    let shared = Arc::new(Shared { realtimes, places });
+    let calls = port.map_or_else(rtc::absent, |port| rtc::routes(shared.clone(), port));
+    Router::new().route("/v1/realtime", get(upgrade)).with_state(shared).merge(calls)
 }
 
 /// The endpoint of a server that holds no calls: it says so.
 pub fn absent() -> Router {
     let message = "This server holds no realtime sessions: it was set up without a voice.";
-    Router::new().route("/v1/realtime", get(move || async move { ApiError::new(501, "not_available", message) }))
+    Router::new().route("/v1/realtime", get(move || async move { ApiError::new(501, "not_available", message) })).merge(rtc::absent())
 }
 
 /// What stands in the address.
@@ -111,7 +133,7 @@ fn accept(
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, ApiError> {
     let Query(asked) = asked.map_err(|error| ApiError::new(400, "invalid_value", format!("The address is wrong: {error}.")))?;
-    let Realtimes { answer, defaults, limits } = &shared.realtimes;
+    let Realtimes { answer, limits, .. } = &shared.realtimes;
     if asked.intent.is_some_and(|intent| intent != "realtime") {
         let message =
             "`intent` must be absent: sessions that only transcribe are not served here; POST /v1/audio/transcriptions does that.";
@@ -124,13 +146,8 @@ fn accept(
         let message = format!("This endpoint speaks WebSocket only: {error}.");
         ApiError::new(error.into_response().status().as_u16(), "websocket_required", message)
     })?;
-    let Ok(place) = shared.places.clone().try_acquire_owned() else {
-        let message = format!("All {} realtime sessions are taken; try again later.", limits.sessions);
-        return Err(ApiError { retry_after: Some(Duration::from_secs(5)), ..ApiError::new(429, "too_many_sessions", message) });
-    };
-    let model = asked.model.filter(|model| !model.is_empty()).unwrap_or_else(|| defaults.model.clone());
-    let expires = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()) + limits.session.as_secs();
-    let realtime = Realtime::new(&fresh_id(), model, defaults.clone()).expiring_at(expires);
+    let place = shared.place()?;
+    let realtime = shared.realtime(asked.model);
     let (answer, limits) = (answer.clone(), limits.clone());
     // Twice the limit is read, so that a message a little too large gets a proper goodbye instead of a reset connection.
     let most = limits.message_bytes.saturating_mul(2);

@@ -15,7 +15,9 @@ mod tests;
 
 use serde_json::Value;
 
+use crate::ApiError;
 use crate::call::{CallError, ItemId, Request, SessionConfig};
+use crate::wire::Field;
 
 use session::Session;
 
@@ -45,6 +47,11 @@ impl Realtime {
         self
     }
 
+    /// Begins with what the object `session` sets, as a `session.update` would; nothing changes if any of it is wrong.
+    pub fn configure(&mut self, session: Value) -> Result<(), ApiError> {
+        self.session.update(Field::at("session", session))
+    }
+
     /// Name of the session.
     pub fn id(&self) -> &str {
         self.session.id()
@@ -65,4 +72,30 @@ impl Realtime {
     pub fn receive(&mut self, text: &str) -> Result<Request, CallError> {
         receive::request(&mut self.session, text)
     }
+
+    /// The same where sound comes and goes beside the events, as in WebRTC: none of it is taken from an event, and what plays here can be
+    /// cleared.
+    pub fn receive_beside_media(&mut self, text: &str) -> Result<Asked, CallError> {
+        receive::beside_media(&mut self.session, text)
+    }
+}
+
+/// What an event of a client whose sound comes beside its events asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Asked {
+    /// A command for the session.
+    Session(Request),
+    /// To fall silent at once: `output_audio_buffer.clear`.
+    Silence,
+}
+
+/// What becomes of the sound of an answer where the server plays it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Playing {
+    /// Its first sound leaves.
+    Started,
+    /// Its last sound has left.
+    Stopped,
+    /// The rest of it was thrown away.
+    Cleared,
 }

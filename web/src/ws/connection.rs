@@ -7,23 +7,16 @@ use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
-use futures::future::BoxFuture;
 use futures::stream::{SplitSink, SplitStream};
 use futures::{Sink, SinkExt, StreamExt};
 use tokio::select;
-use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::Error as SocketError;
 
 use super::{Answer, Limits};
 use crate::Realtime;
-use crate::call::{Call, CallError, Event, Request};
-
-/// Commands that wait for the session: 1.3 s of sound in messages of 20 ms. When it is full the socket is not read.
-const COMMANDS: usize = 64;
-
-/// Events that wait for the client: a second and more of speech. When it is full the session waits.
-const EVENTS: usize = 256;
+use crate::call::CallError;
+use crate::line::{Line, Next};
 
 /// Messages that wait for the socket before it is not read any more, so that answers to nonsense cannot pile up.
 const OUTGOING: usize = 64;
@@ -67,13 +60,8 @@ impl fmt::Display for End {
 pub(super) struct Connection<'a> {
     sink: SplitSink<WebSocket, Message>,
     stream: SplitStream<WebSocket>,
-    realtime: Realtime,
+    line: Line,
     limits: &'a Limits,
-    session: BoxFuture<'static, ()>,
-    commands: Sender<Request>,
-    events: Receiver<Event>,
-    /// A command that the session has no room for yet.
-    pending: Option<Request>,
     outgoing: VecDeque<Message>,
     /// Whether the socket still holds something back.
     unflushed: bool,
@@ -92,89 +80,59 @@ struct Clock {
 /// What happened next.
 enum Step {
     Came(Option<Result<Message, axum::Error>>),
-    /// The session has room for a command, or wants no more.
-    Room,
-    Told(Option<Event>),
+    Line(Next),
     /// The socket takes another message; or, if there was none, has sent all of them.
     Written(Result<(), axum::Error>),
-    SessionOver,
     Due,
 }
 
 impl<'a> Connection<'a> {
     pub(super) fn new(socket: WebSocket, realtime: Realtime, answer: &Answer, limits: &'a Limits) -> Connection<'a> {
         let (sink, stream) = socket.split();
-        let (commands, received) = mpsc::channel(COMMANDS);
-        let (told, events) = mpsc::channel(EVENTS);
-        let call = Call { id: realtime.id().to_owned(), config: realtime.config().clone(), commands: received, events: told };
         let now = Instant::now();
         let clock = Clock { expires: now + limits.session, ping: now + limits.ping, heard: now, read_by: None };
-        let session = answer(call);
-        Connection {
-            sink,
-            stream,
-            realtime,
-            limits,
-            session,
-            commands,
-            events,
-            pending: None,
-            outgoing: VecDeque::new(),
-            unflushed: false,
-            clock,
-        }
+        let config = realtime.config().clone();
+        let line = Line::new(realtime, config, answer);
+        Connection { sink, stream, line, limits, outgoing: VecDeque::new(), unflushed: false, clock }
     }
 
     /// Talks until the end, then says goodbye. Dropping it ends everything at once.
     pub(super) async fn run(mut self) -> End {
         let end = self.talk().await;
-        let Connection { sink, stream, limits, session, outgoing, .. } = self;
+        let Connection { sink, stream, limits, line, outgoing, .. } = self;
         // Nobody listens to the session any more: it must not go on working during the goodbye.
-        drop(session);
+        drop(line);
         let _ = timeout(limits.write, goodbye(sink, stream, outgoing, &end)).await;
         end
     }
 
     async fn talk(&mut self) -> End {
-        let created = self.realtime.created();
+        let created = self.line.realtime.created();
         self.outgoing.push_back(Message::text(created));
         let mut timer = pin!(sleep_until(self.clock.next()));
-        let (mut session_over, mut told_all) = (false, false);
         loop {
             let due = self.clock.next();
             if timer.deadline() != due {
                 timer.as_mut().reset(due);
             }
             let idle = self.outgoing.is_empty();
-            let listening = self.pending.is_none() && self.outgoing.len() < OUTGOING && !session_over;
+            let listening = self.line.is_ready() && self.outgoing.len() < OUTGOING;
             // Every branch may be dropped half-way without losing anything; the work is done after it.
             let step = select! {
                 message = self.stream.next(), if listening => Step::Came(message),
-                _ = self.commands.reserve(), if self.pending.is_some() => Step::Room,
-                event = self.events.recv(), if idle && !told_all => Step::Told(event),
+                next = self.line.next(idle) => Step::Line(next),
                 // One message after the other goes in; when there is no more, all of it goes out.
                 written = poll_fn(|cx| {
                     let sink = Pin::new(&mut self.sink);
                     if idle { sink.poll_flush(cx) } else { sink.poll_ready(cx) }
                 }), if !idle || self.unflushed => Step::Written(written),
-                () = &mut self.session, if !session_over => Step::SessionOver,
                 () = &mut timer => Step::Due,
             };
             let end = match step {
                 Step::Came(message) => self.came(message).err(),
-                Step::Room => {
-                    // A session that takes no more commands is about to end.
-                    if let Some(request) = self.pending.take() {
-                        let _ = self.commands.try_send(request);
-                    }
-                    None
-                }
-                Step::Told(Some(event)) => {
-                    self.outgoing.extend(self.realtime.send(&event).into_iter().map(Message::text));
-                    None
-                }
-                Step::Told(None) => {
-                    told_all = true;
+                Step::Line(Next::Moved) => None,
+                Step::Line(Next::Told(event)) => {
+                    self.outgoing.extend(self.line.realtime.send(&event).into_iter().map(Message::text));
                     None
                 }
                 Step::Written(Ok(())) if idle => {
@@ -184,19 +142,12 @@ impl<'a> Connection<'a> {
                 }
                 Step::Written(Ok(())) => self.write(),
                 Step::Written(Err(_)) => Some(End::Left),
-                Step::SessionOver => {
-                    session_over = true;
-                    self.pending = None;
-                    // What it still told comes first; what others would tell in its name does not come at all.
-                    self.events.close();
-                    None
-                }
                 Step::Due => self.due(),
             };
             if let Some(end) = end {
                 return end;
             }
-            if session_over && told_all {
+            if self.line.is_over() {
                 return End::Finished;
             }
         }
@@ -221,9 +172,8 @@ impl<'a> Connection<'a> {
             }
             Some(Ok(Message::Text(text))) if text.len() > self.limits.message_bytes => Err(End::TooLarge),
             Some(Ok(Message::Text(text))) => {
-                match self.realtime.receive(&text) {
-                    // Mostly there is room; else it waits, and the socket with it.
-                    Ok(request) => self.pending = self.commands.try_send(request).err().map(mpsc::error::TrySendError::into_inner),
+                match self.line.realtime.receive(&text) {
+                    Ok(request) => self.line.request(request),
                     Err(error) => self.complain(error),
                 }
                 Ok(())
@@ -232,7 +182,7 @@ impl<'a> Connection<'a> {
     }
 
     fn complain(&mut self, error: CallError) {
-        self.outgoing.extend(self.realtime.send(&Event::Error(error)).into_iter().map(Message::text));
+        self.outgoing.extend(self.line.complaint(error).into_iter().map(Message::text));
     }
 
     /// Hands one message to the socket, which takes it.
@@ -263,7 +213,7 @@ impl<'a> Connection<'a> {
         if self.clock.ping <= now {
             let silence = now - self.clock.heard;
             // While a command waits for the session the socket is not read, and the silence is ours.
-            if self.pending.is_none() && silence >= self.limits.ping * 3 {
+            if !self.line.is_waiting() && silence >= self.limits.ping * 3 {
                 return Some(End::Silent);
             }
             if silence >= self.limits.ping && self.outgoing.is_empty() {

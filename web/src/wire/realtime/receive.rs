@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::session::Session;
-use super::{item, response};
+use super::{Asked, item, response};
 use crate::ApiError;
 use crate::call::{CallError, Command, Request};
 use crate::wire::{Field, Fields};
@@ -73,6 +73,30 @@ pub(super) fn request(session: &mut Session, text: &str) -> Result<Request, Call
         Ok(command) => Ok(Request { event_id, command }),
         Err(error) => Err(refusal(error, event_id)),
     }
+}
+
+/// The events whose meaning is another one where sound does not come in events.
+#[derive(Deserialize)]
+struct Head<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
+    event_id: Option<String>,
+}
+
+/// The same as [`request`] for a client whose sound comes beside its events.
+pub(super) fn beside_media(session: &mut Session, text: &str) -> Result<Asked, CallError> {
+    if let Ok(Head { kind, event_id }) = serde_json::from_str(text) {
+        let event_id = event_id.filter(|id| id.len() <= LONGEST_ID);
+        match &*kind {
+            "output_audio_buffer.clear" => return Ok(Asked::Silence),
+            "input_audio_buffer.append" => {
+                let message = "`input_audio_buffer.append` is for WebSockets: in this call sound comes over its audio track.".to_owned();
+                return Err(CallError { code: "invalid_event_for_transport", message, param: Some("type".to_owned()), event_id });
+            }
+            _ => {}
+        }
+    }
+    request(session, text).map(Asked::Session)
 }
 
 fn refusal(error: ApiError, event_id: Option<String>) -> CallError {

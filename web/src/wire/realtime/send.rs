@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use super::{Realtime, item, response};
+use super::{Playing, Realtime, item, response};
 use crate::call::{CallError, Event, ItemId, Place};
 use crate::wire::signals;
 
@@ -82,6 +82,16 @@ impl Realtime {
             Event::Error(error) => self.error(error),
         };
         vec![one]
+    }
+
+    /// The message that tells what became of the sound of the answer named `response`.
+    pub fn playing(&mut self, playing: Playing, response: &str) -> String {
+        let kind = match playing {
+            Playing::Started => "output_audio_buffer.started",
+            Playing::Stopped => "output_audio_buffer.stopped",
+            Playing::Cleared => "output_audio_buffer.cleared",
+        };
+        self.tell(kind, json!({ "response_id": response }))
     }
 
     /// An event: its type, its id, then `fields`.

@@ -1,0 +1,543 @@
+//! One WebRTC call: its connection, its data channel, its sound both ways, and the session behind it.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use audio::CodecError;
+use audio::codec::Codec;
+use audio::codec::opus::{OpusEncoder, PACKET_MS};
+use bytes::{Bytes, BytesMut};
+use rtc::data_channel::RTCDataChannelId;
+use rtc::interceptor::Registry;
+use rtc::media_stream::MediaStreamTrack;
+use rtc::peer_connection::configuration::interceptor_registry::configure_rtcp_reports;
+use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_OPUS, MediaEngine};
+use rtc::peer_connection::configuration::setting_engine::{SctpMaxMessageSize, SettingEngineBuilder};
+use rtc::peer_connection::event::{RTCDataChannelEvent, RTCPeerConnectionEvent};
+use rtc::peer_connection::message::RTCMessage;
+use rtc::peer_connection::sdp::RTCSessionDescription;
+use rtc::peer_connection::state::RTCPeerConnectionState;
+use rtc::peer_connection::transport::{CandidateConfig, CandidateHostConfig, RTCIceCandidate};
+use rtc::peer_connection::{RTCPeerConnection, RTCPeerConnectionBuilder};
+use rtc::rtp_transceiver::RTCRtpSenderId;
+use rtc::rtp_transceiver::rtp_sender::{
+    RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters, RtpCodecKind,
+};
+use rtc::sansio::Protocol;
+use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
+use tokio::select;
+use tokio::time::{Instant, interval};
+
+use super::RATE;
+use super::intake::Intake;
+use super::playout::{Notice, Playout};
+use super::port::{Datagram, Port, Seat};
+use crate::ApiError;
+use crate::call::{CallError, Command, Ending, Event, Request, SessionConfig};
+use crate::line::{Line, Next};
+use crate::wire::realtime::Asked;
+use crate::ws::Limits;
+
+/// How long a client may take from the answer to its offer until it is connected: the checks of ICE take ten seconds at worst, and a
+/// person may be asked for the microphone in between.
+const CONNECT: Duration = Duration::from_secs(30);
+/// A client from which nothing came for so long is gone: consent checks come every five seconds, and expire after 30 (RFC 7675).
+const SILENCE: Duration = Duration::from_secs(30);
+/// Packets lost of a hundred that the encoder prepares for: a wireless network on a bad day.
+const LOSS_PERCENT: u8 = 10;
+/// Payload type of Opus where the client has no wish of its own: what browsers use.
+const OPUS: u8 = 111;
+/// Opus's clock on the wire: 20 ms of it (RFC 7587 section 4.1).
+const TIMESTAMP_STEP: u32 = 960;
+/// The data channel of OpenAI's clients.
+const CHANNEL: &str = "oai-events";
+/// Largest message over the data channel, bytes: what browsers take (256 KiB).
+const LARGEST_MESSAGE: u32 = 256 * 1024;
+/// Bytes on their way to the client over the data channel before the next message waits.
+const MOST_UNDERWAY: usize = 256 * 1024;
+/// Messages that wait for the data channel before the session does: two seconds and more of events.
+const OUTGOING: usize = 256;
+/// Messages of the client's that wait for the session. A client that sends more without waiting ends its call: UDP holds nobody back.
+const INCOMING: usize = 256;
+/// Sound that waits for the session, bytes: two seconds. Beyond that the oldest is lost.
+const MOST_SOUND: usize = 2 * 2 * RATE.hz() as usize;
+
+/// Why a call ended.
+pub(super) enum End {
+    /// The client closed.
+    Left,
+    /// The session is done.
+    Finished,
+    /// It never connected.
+    Unreached,
+    /// The longest time is over.
+    Expired,
+    /// The client read nothing for too long.
+    Unread,
+    /// The client sent more than can be handled.
+    Flood,
+    /// Nothing came from the client for too long.
+    Silent,
+    /// The connection broke.
+    Broken(String),
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            End::Left => f.write_str("the client left"),
+            End::Finished => f.write_str("the session is done"),
+            End::Unreached => f.write_str("the client never connected: is the WebRTC port open, and [webrtc] public_address right?"),
+            End::Expired => f.write_str("it lasted as long as it may"),
+            End::Unread => f.write_str("the client did not read"),
+            End::Flood => f.write_str("the client sent too many events at once"),
+            End::Silent => f.write_str("the client was silent"),
+            End::Broken(error) => write!(f, "the connection broke: {error}"),
+        }
+    }
+}
+
+/// A connection that has answered an offer.
+pub(super) struct Connection {
+    inner: RTCPeerConnection,
+    seat: Seat,
+    sender: RTCRtpSenderId,
+    ssrc: u32,
+    /// Payload type of Opus, as both agreed.
+    opus: u8,
+    has_channel: bool,
+}
+
+/// The configuration as this transport carries it: whatever the client wrote about formats, Opus goes over the wire and this behind it.
+pub(super) fn carried(config: SessionConfig) -> SessionConfig {
+    SessionConfig { input: Codec::Pcm16(RATE), output: Codec::Pcm16(RATE), ..config }
+}
+
+/// Answers `offer`: the answer, and the connection that it makes.
+pub(super) fn connect(offer: &str, port: &Port) -> Result<(String, Connection), ApiError> {
+    let wrong = |error: rtc::shared::error::Error| ApiError::invalid("sdp", format!("`sdp` cannot be answered: {error}."));
+    let own = |error: rtc::shared::error::Error| ApiError::new(500, "server_error", format!("The call cannot be set up: {error}."));
+    let now = Instant::now().into_std();
+    let ssrc = RandomState::new().hash_one(0) as u32;
+    let mut inner = blank(now).map_err(own)?;
+    let track = MediaStreamTrack::new("timbre".into(), "timbre-voice".into(), "voice".into(), RtpCodecKind::Audio, vec![encoding(ssrc)]);
+    let sender = inner.add_track(track).map_err(own)?;
+    let description = RTCSessionDescription::offer(offer.to_owned()).map_err(wrong)?;
+    inner.set_remote_description(now, description).map_err(wrong)?;
+    for address in port.addresses() {
+        let base = CandidateConfig {
+            network: "udp".to_owned(),
+            address: address.ip().to_string(),
+            port: address.port(),
+            component: 1,
+            ..CandidateConfig::default()
+        };
+        let candidate = CandidateHostConfig { base_config: base, ..CandidateHostConfig::default() }.new_candidate_host().map_err(own)?;
+        inner.add_local_candidate(RTCIceCandidate::from(&candidate).to_json().map_err(own)?).map_err(own)?;
+    }
+    let answer = inner.create_answer(None).map_err(wrong)?;
+    inner.set_local_description(now, answer).map_err(wrong)?;
+    let answer = inner.local_description().map(|description| description.sdp).unwrap_or_default();
+    let fragment = answer.lines().find_map(|line| line.strip_prefix("a=ice-ufrag:")).map(str::trim);
+    let fragment = fragment.ok_or_else(|| ApiError::invalid("sdp", "`sdp` offers neither audio nor a data channel."))?;
+    let seat = port.seat(fragment);
+    let opus = inner.rtp_sender(sender).and_then(|mut sender| {
+        let codecs = &sender.get_parameters().rtp_parameters.codecs;
+        codecs.iter().find(|codec| codec.rtp_codec.mime_type.eq_ignore_ascii_case(MIME_TYPE_OPUS)).map(|codec| codec.payload_type)
+    });
+    let has_channel = offer.lines().any(|line| line.starts_with("m=application"));
+    Ok((answer, Connection { inner, seat, sender, ssrc, opus: opus.unwrap_or(OPUS), has_channel }))
+}
+
+fn blank(now: std::time::Instant) -> rtc::shared::error::Result<RTCPeerConnection> {
+    let mut media = MediaEngine::default();
+    let codec = RTCRtpCodecParameters { rtp_codec: opus(), payload_type: OPUS, ..RTCRtpCodecParameters::default() };
+    media.register_codec(codec, RtpCodecKind::Audio)?;
+    let settings = SettingEngineBuilder::new()
+        .with_lite(true)
+        .with_include_loopback_candidate(true)
+        .with_multicast_dns_mode(rtc::ice::mdns::MulticastDnsMode::Disabled)
+        .with_sctp_max_message_size(SctpMaxMessageSize::Bounded(LARGEST_MESSAGE))
+        .build();
+    RTCPeerConnectionBuilder::new()
+        .with_media_engine(media)
+        .with_setting_engine(settings)
+        .with_interceptor_registry(configure_rtcp_reports(Registry::new()))
+        .build(now)
+}
+
+fn opus() -> RTCRtpCodec {
+    RTCRtpCodec {
+        mime_type: MIME_TYPE_OPUS.to_owned(),
+        clock_rate: 48_000,
+        channels: 2,
+        sdp_fmtp_line: "minptime=10;useinbandfec=1".to_owned(),
+        rtcp_feedback: Vec::new(),
+    }
+}
+
+fn encoding(ssrc: u32) -> RTCRtpEncodingParameters {
+    RTCRtpEncodingParameters {
+        rtp_coding_parameters: RTCRtpCodingParameters { ssrc: Some(ssrc), ..RTCRtpCodingParameters::default() },
+        codec: opus(),
+        ..RTCRtpEncodingParameters::default()
+    }
+}
+
+/// Where the client's events go.
+#[derive(Clone, Copy, PartialEq)]
+enum Channel {
+    /// It offered a channel that is not open yet.
+    Awaited,
+    Open(RTCDataChannelId),
+    /// It wants no events.
+    Absent,
+}
+
+/// A call.
+pub(super) struct Peer {
+    connection: RTCPeerConnection,
+    port: Arc<Port>,
+    seat: Seat,
+    line: Line,
+    limits: Limits,
+    channel: Channel,
+    outgoing: VecDeque<String>,
+    incoming: VecDeque<String>,
+    intake: Intake,
+    /// The caller's sound that waits for the session.
+    sound: Vec<u8>,
+    playout: Playout,
+    voice: Voice,
+    clock: Clock,
+}
+
+/// The stream of RTP packets to the client.
+struct Voice {
+    encoder: OpusEncoder,
+    sender: RTCRtpSenderId,
+    frame: Vec<f32>,
+    ssrc: u32,
+    opus: u8,
+    number: u16,
+    timestamp: u32,
+    /// Whether the packet before was sent: else the next begins a talkspurt (RFC 3551 section 4.1).
+    speaking: bool,
+}
+
+/// When something must have happened.
+struct Clock {
+    expires: Instant,
+    heard: Instant,
+    /// Until when it must be connected; `None` once it is.
+    connect_by: Option<Instant>,
+    /// Until when the client must have read something.
+    read_by: Option<Instant>,
+}
+
+/// What happened next.
+enum Step {
+    Came(Option<Datagram>),
+    Line(Next),
+    Tick,
+}
+
+impl Peer {
+    /// The call that `connection` carries to the session of `line`.
+    pub(super) fn new(connection: Connection, port: Arc<Port>, line: Line, limits: Limits) -> Result<Peer, CodecError> {
+        let Connection { inner, seat, sender, ssrc, opus, has_channel } = connection;
+        let mut encoder = OpusEncoder::new(RATE)?;
+        encoder.expect_loss(LOSS_PERCENT)?;
+        let voice = Voice { encoder, sender, frame: Vec::new(), ssrc, opus, number: 0, timestamp: 0, speaking: false };
+        let now = Instant::now();
+        let clock = Clock { expires: now + limits.session, heard: now, connect_by: Some(now + CONNECT), read_by: None };
+        Ok(Peer {
+            connection: inner,
+            port,
+            seat,
+            line,
+            limits,
+            channel: if has_channel { Channel::Awaited } else { Channel::Absent },
+            outgoing: VecDeque::new(),
+            incoming: VecDeque::new(),
+            intake: Intake::new(RATE)?,
+            sound: Vec::new(),
+            playout: Playout::default(),
+            voice,
+            clock,
+        })
+    }
+
+    /// Carries the call to its end, then closes the connection.
+    pub(super) async fn run(mut self) -> End {
+        let created = self.line.realtime.created();
+        self.tell(vec![created]);
+        let end = self.carry().await;
+        // What the client was told last goes out with the goodbye; the session is not asked any more.
+        self.write();
+        let _ = self.connection.close();
+        self.send();
+        end
+    }
+
+    async fn carry(&mut self) -> End {
+        // Ticks that were missed are made up for: the clock is that of the sound, and a stall does not stretch it.
+        let mut clock = interval(Duration::from_millis(PACKET_MS));
+        loop {
+            if let Err(end) = self.exchange() {
+                return end;
+            }
+            let telling = self.outgoing.len() < OUTGOING;
+            // Every branch may be dropped half-way without losing anything; the work is done after it.
+            let step = select! {
+                datagram = self.seat.datagrams.recv() => Step::Came(datagram),
+                next = self.line.next(telling) => Step::Line(next),
+                _ = clock.tick() => Step::Tick,
+            };
+            let ended = match step {
+                Step::Came(Some(datagram)) => {
+                    self.came(datagram);
+                    None
+                }
+                // The port never drops a seat that is taken.
+                Step::Came(None) => Some(End::Finished),
+                Step::Line(Next::Told(event)) => {
+                    self.told(event);
+                    None
+                }
+                Step::Line(Next::Moved) => None,
+                Step::Tick => self.tick(),
+            };
+            if let Some(end) = ended {
+                return end;
+            }
+            if self.line.is_over() && self.outgoing.is_empty() {
+                return End::Finished;
+            }
+        }
+    }
+
+    /// Takes from the connection what came of the last step, and gives it what is to go.
+    fn exchange(&mut self) -> Result<(), End> {
+        while let Some(event) = self.connection.poll_event() {
+            match event {
+                RTCPeerConnectionEvent::OnConnectionStateChangeEvent(state) => match state {
+                    RTCPeerConnectionState::Connected => self.clock.connect_by = None,
+                    RTCPeerConnectionState::Closed => return Err(End::Left),
+                    RTCPeerConnectionState::Failed => return Err(End::Broken("ICE or DTLS failed".to_owned())),
+                    // A client that changes its network is disconnected for a while.
+                    _ => {}
+                },
+                RTCPeerConnectionEvent::OnDataChannel(event) => self.channel_event(&event)?,
+                _ => {}
+            }
+        }
+        while let Some(tagged) = self.connection.poll_read() {
+            match tagged.message {
+                RTCMessage::RtpPacket(_, packet) if packet.header.payload_type == self.voice.opus => {
+                    self.intake.push(packet.header.sequence_number, packet.payload);
+                }
+                RTCMessage::DataChannelMessage(id, message) if self.channel == Channel::Open(id) => {
+                    if self.incoming.len() >= INCOMING {
+                        return Err(End::Flood);
+                    }
+                    self.incoming.push_back(String::from_utf8_lossy(&message.data).into_owned());
+                }
+                _ => {}
+            }
+        }
+        self.ask();
+        self.write();
+        self.send();
+        Ok(())
+    }
+
+    fn channel_event(&mut self, event: &RTCDataChannelEvent) -> Result<(), End> {
+        match *event {
+            RTCDataChannelEvent::OnOpen(id) => {
+                let label = self.connection.data_channel(id).map(|channel| channel.label().to_owned());
+                // The first one will do where a client calls its only channel otherwise.
+                if label.as_deref() == Some(CHANNEL) || self.channel == Channel::Awaited {
+                    self.channel = Channel::Open(id);
+                }
+                Ok(())
+            }
+            RTCDataChannelEvent::OnClose(id) if self.channel == Channel::Open(id) => Err(End::Left),
+            _ => Ok(()),
+        }
+    }
+
+    /// A datagram for this call.
+    fn came(&mut self, Datagram { from, bytes }: Datagram) {
+        let now = Instant::now();
+        self.clock.heard = now;
+        let transport = TransportContext {
+            local_addr: self.port.reached_from(from),
+            peer_addr: from,
+            transport_protocol: TransportProtocol::UDP,
+            ecn: None,
+        };
+        // What cannot be read is dropped, as what a network damaged is.
+        let _ = self.connection.handle_read(TaggedBytesMut { now: now.into_std(), transport, message: bytes });
+    }
+
+    /// Hands the session what the client asks for and says, as far as it takes it.
+    fn ask(&mut self) {
+        while self.line.is_ready() {
+            let Some(text) = self.incoming.pop_front() else { break };
+            match self.line.realtime.receive_beside_media(&text) {
+                Ok(Asked::Session(request)) => self.line.request(over_media(request)),
+                Ok(Asked::Silence) => {
+                    let notices = self.playout.clear();
+                    self.notify(notices);
+                }
+                Err(error) => {
+                    let complaint = self.line.complaint(error);
+                    self.tell(complaint);
+                }
+            }
+        }
+        if !self.sound.is_empty() && self.line.is_ready() {
+            let sound = Bytes::from(std::mem::take(&mut self.sound));
+            self.line.request(Request { event_id: None, command: Command::Append(sound) });
+        }
+    }
+
+    /// An event of the session's.
+    fn told(&mut self, event: Event) {
+        match &event {
+            // Sound is heard, not read.
+            Event::AudioDelta { place, audio } => return self.playout.push(&place.response, audio),
+            Event::ResponseDone(response) => match response.ending {
+                Some(Ending::Interrupted | Ending::ClientCancelled) => {
+                    let notices = self.playout.stop(&response.id).into_iter().collect();
+                    self.notify(notices);
+                }
+                _ => self.playout.finish(&response.id),
+            },
+            _ => {}
+        }
+        let messages = self.line.realtime.send(&event);
+        self.tell(messages);
+    }
+
+    fn notify(&mut self, notices: Vec<Notice>) {
+        let messages = notices.into_iter().map(|(playing, response)| self.line.realtime.playing(playing, &response)).collect();
+        self.tell(messages);
+    }
+
+    fn tell(&mut self, messages: Vec<String>) {
+        if self.channel != Channel::Absent {
+            self.outgoing.extend(messages);
+        }
+    }
+
+    /// 20 ms have passed.
+    fn tick(&mut self) -> Option<End> {
+        let now = Instant::now();
+        self.intake.tick(&mut self.sound);
+        if self.sound.len() > MOST_SOUND {
+            let lost = self.sound.len() - MOST_SOUND;
+            self.sound.drain(..lost.next_multiple_of(2));
+        }
+        if self.clock.connect_by.is_none() {
+            let notices = self.playout.tick(&mut self.voice.frame);
+            self.notify(notices);
+            if let Err(error) = self.voice.speak(&mut self.connection, now) {
+                return Some(End::Broken(error));
+            }
+        }
+        let due = self.connection.poll_timeout().is_some_and(|due| due <= now.into_std());
+        if due && let Err(error) = self.connection.handle_timeout(now.into_std()) {
+            return Some(End::Broken(error.to_string()));
+        }
+        self.late(now)
+    }
+
+    /// Whether something should have happened by now.
+    fn late(&mut self, now: Instant) -> Option<End> {
+        if self.clock.connect_by.is_some_and(|by| by <= now) {
+            return Some(End::Unreached);
+        }
+        if self.clock.heard + SILENCE <= now {
+            return Some(End::Silent);
+        }
+        if self.clock.read_by.is_some_and(|by| by <= now) {
+            return Some(End::Unread);
+        }
+        if self.clock.expires <= now {
+            let minutes = self.limits.session.as_secs().div_ceil(60);
+            let message = format!("The session has lasted as long as it may: {minutes} minutes. Open another one.");
+            let error = CallError { code: "session_expired", message, param: None, event_id: None };
+            let complaint = self.line.complaint(error);
+            self.tell(complaint);
+            return Some(End::Expired);
+        }
+        None
+    }
+
+    /// Hands the data channel what it takes.
+    fn write(&mut self) {
+        let Channel::Open(id) = self.channel else { return };
+        let Some(mut channel) = self.connection.data_channel(id) else { return };
+        let now = Instant::now();
+        while !self.outgoing.is_empty() && channel.outstanding_bytes() < MOST_UNDERWAY {
+            // A message that the channel refuses is too large for the client; it cannot be told of it by another one.
+            let Some(message) = self.outgoing.pop_front() else { break };
+            let _ = channel.send_text(now.into_std(), message);
+            self.clock.read_by = None;
+        }
+        if !self.outgoing.is_empty() {
+            self.clock.read_by.get_or_insert(now + self.limits.write);
+        }
+    }
+
+    /// Sends the datagrams that the connection has made.
+    fn send(&mut self) {
+        while let Some(TaggedBytesMut { message, transport, .. }) = self.connection.poll_write() {
+            let message: BytesMut = message;
+            self.port.send(&message, transport.peer_addr);
+        }
+    }
+}
+
+impl Voice {
+    /// Sends the frame, if there is one. The clock of the stream goes on either way.
+    fn speak(&mut self, connection: &mut RTCPeerConnection, now: Instant) -> Result<(), String> {
+        self.timestamp = self.timestamp.wrapping_add(TIMESTAMP_STEP);
+        if self.frame.is_empty() {
+            self.speaking = false;
+            return Ok(());
+        }
+        let packet = self.encoder.encode(&self.frame).map_err(|error| error.to_string())?;
+        let header = rtc::rtp::Header {
+            version: 2,
+            marker: !self.speaking,
+            payload_type: self.opus,
+            sequence_number: self.number,
+            timestamp: self.timestamp,
+            ssrc: self.ssrc,
+            ..rtc::rtp::Header::default()
+        };
+        let packet = rtc::rtp::Packet { header, payload: Bytes::copy_from_slice(packet) };
+        self.number = self.number.wrapping_add(1);
+        self.speaking = true;
+        // A client that wants no sound gets none.
+        if let Some(mut sender) = connection.rtp_sender(self.sender) {
+            let _ = sender.write_rtp(now.into_std(), packet);
+        }
+        Ok(())
+    }
+}
+
+/// A request as this transport carries it.
+fn over_media(Request { event_id, command }: Request) -> Request {
+    let command = match command {
+        Command::Update(config) => Command::Update(Box::new(carried(*config))),
+        other => other,
+    };
+    Request { event_id, command }
+}
