@@ -12,6 +12,8 @@ use crate::cost::{Tally, prompt_tokens};
 pub struct Attempt {
     /// `provider/model`.
     pub target: String,
+    /// What it was asked to do.
+    pub work: Work,
     /// What became of it.
     pub outcome: Outcome,
     /// From the start of the try to its first content.
@@ -46,6 +48,26 @@ impl Counted {
     }
 }
 
+/// What a target is asked to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Work {
+    /// To answer.
+    #[default]
+    Answer,
+    /// To search the web.
+    Search,
+}
+
+impl Work {
+    /// Its name in records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Work::Answer => "answer",
+            Work::Search => "search",
+        }
+    }
+}
+
 /// What became of an attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
@@ -66,6 +88,7 @@ impl Attempt {
     pub fn new(target: impl Into<String>) -> Attempt {
         Attempt {
             target: target.into(),
+            work: Work::Answer,
             outcome: Outcome::Running,
             first_token: None,
             total: Duration::ZERO,
@@ -95,10 +118,6 @@ impl AttemptLog {
         let mut attempts = self.lock();
         attempts.push(attempt);
         AttemptId(attempts.len() - 1)
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.lock().is_empty()
     }
 
     pub(crate) fn update(&self, id: AttemptId, change: impl FnOnce(&mut Attempt)) {

@@ -8,8 +8,9 @@ use models::{Prompt, Usage};
 
 use crate::health::Breaker;
 use crate::route::{Limits, Target};
+use crate::search::{self, Plan, Question};
 use crate::shadow::Shadow;
-use crate::{Answer, AttemptLog, Decision, Health, TargetFact, TargetFacts, race};
+use crate::{Answer, AttemptLog, Decision, Health, Searcher, TargetFact, TargetFacts, race};
 
 /// What an attempt at a target (`provider/model`) cost in nano-USD; `None` where its price is not known.
 pub type Price = Arc<dyn Fn(&str, &Usage) -> Option<u64> + Send + Sync>;
@@ -23,13 +24,22 @@ pub struct Executor {
     pub price: Option<Price>,
     /// Where requests are mirrored to that nobody waits for; `None`: they are not.
     pub shadow: Option<Shadow>,
+    /// How the web is searched for models that cannot; `None`: it is not.
+    pub searcher: Option<Searcher>,
 }
 
 impl Executor {
     /// An answer of the first of `targets` that gives one. Nothing happens until it is polled, inside a tokio runtime.
-    pub(crate) fn answer(&self, decision: Decision, targets: Vec<Target>, limits: Limits, prompt: Prompt) -> Answer {
+    pub(crate) fn answer(&self, decision: Decision, targets: Vec<Target>, limits: Limits, mut prompt: Prompt) -> Answer {
         let log = AttemptLog::default();
-        Answer { decision, deltas: race::run(self.clone(), targets, limits, prompt, log.clone()), log }
+        let deltas = match Plan::take(&mut prompt, self.searcher.as_ref()) {
+            Some(plan) => {
+                let question = Question { prompt, plan: Some(Arc::new(plan)) };
+                search::run(self.clone(), targets, limits, question, log.clone())
+            }
+            None => race::run(self.clone(), targets, limits, prompt.into(), log.clone()),
+        };
+        Answer { decision, deltas, log }
     }
 }
 

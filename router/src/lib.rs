@@ -36,6 +36,7 @@ mod routers;
 mod routing;
 mod rule;
 mod schema;
+mod search;
 mod select;
 pub mod shadow;
 mod survive;
@@ -45,7 +46,7 @@ mod versions;
 
 pub use self::router::{Config, ModelInfo, Request, Resolved, Router};
 pub use answer::{Answer, Decision};
-pub use attempt::{Attempt, AttemptLog, Counted, Outcome};
+pub use attempt::{Attempt, AttemptLog, Counted, Outcome, Work};
 pub use cache::{
     Cache, CacheControl, CacheKey, CacheMode, CacheObject, CacheReport, CacheSettings, CacheStatus, CacheUsage, Implicit, Lookup, Scope,
     Served,
@@ -70,5 +71,6 @@ pub use record::{AttemptRecord, Record, Texts, counts};
 pub use replicas::{Replica, ReplicaState, Replicas};
 pub use routers::{Listed, RoutersError, Source};
 pub use rule::{RuleCount, Verdict};
+pub use search::Searcher;
 pub use target_facts::{TargetFact, TargetFacts};
 pub use versions::{Change, Version};

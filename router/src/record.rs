@@ -86,6 +86,8 @@ pub struct Texts {
 pub struct AttemptRecord {
     /// `provider/model`.
     pub target: String,
+    /// What it was asked to do: `answer`, `search`.
+    pub work: &'static str,
     /// `answered`, `failed`, `outrun`, `cancelled` or `running`.
     pub outcome: &'static str,
     /// HTTP status of the upstream, where it refused.
@@ -142,6 +144,7 @@ impl From<&Attempt> for AttemptRecord {
         };
         AttemptRecord {
             target: attempt.target.clone(),
+            work: attempt.work.name(),
             outcome,
             status: attempt.status,
             error: error.map(|error| name(error.kind)),

@@ -16,7 +16,7 @@ use super::quirks::{CountOfTokens, Foreign, MostTokens, Quirks};
 use super::streamed::{self, Reader};
 use crate::remote::{self, Endpoint};
 use crate::sse::Event;
-use crate::{Delta, ErrorKind, Finish, LanguageModel, Message, ModelError, Part, Prompt, Role, Tool, ToolCall, Usage};
+use crate::{Delta, ErrorKind, Finish, LanguageModel, Message, ModelError, Part, Prompt, Role, Tool, ToolCall, Usage, WebSearch};
 
 /// A provider that speaks the dialect at `endpoint`, and ignores what it does not know.
 pub fn provider(endpoint: Endpoint) -> Arc<dyn LanguageModel> {
@@ -43,6 +43,10 @@ impl LanguageModel for Provider {
             endpoint.send(post, &target).await
         };
         streamed::answer(sent, chunks)
+    }
+
+    fn searches(&self, model: &str, wish: &WebSearch, _tools: &[Tool]) -> bool {
+        self.quirks.search.by(model, wish)
     }
 }
 
@@ -266,7 +270,7 @@ const FOREIGN: [&str; 10] = [
     "top_k",
 ];
 /// Fields of a message or a call that only other dialects have.
-const FOREIGN_IN_MESSAGES: [&str; 4] = ["anthropic_content", "cache_control", "extra_content", "reasoning_details"];
+const FOREIGN_IN_MESSAGES: [&str; 5] = ["anthropic_content", "cache_control", "extra_content", "reasoning_details", "web_searches"];
 
 /// The body of the request, always streamed and with a count of tokens.
 pub fn request(prompt: &Prompt, quirks: Quirks) -> Value {
@@ -308,6 +312,9 @@ pub fn request(prompt: &Prompt, quirks: Quirks) -> Value {
         (CountOfTokens::Given, _) => drop(body.shift_remove("stream_options")),
         (CountOfTokens::Asked, Some(options)) => drop(options.insert("include_usage".into(), json!(true))),
         (CountOfTokens::Asked, None) => drop(body.insert("stream_options".into(), json!({"include_usage": true}))),
+    }
+    if let Some(wish) = &prompt.web_search {
+        quirks.search.write(wish, &mut body);
     }
     if quirks.foreign == Foreign::Dropped {
         let budget = prompt.extra.get("thinking").and_then(|thinking| thinking["budget_tokens"].as_u64());

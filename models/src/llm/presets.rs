@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::quirks::{CountOfTokens, Foreign, MostTokens, Quirks, Vectors};
+use super::quirks::{CountOfTokens, Foreign, MostTokens, Quirks, Search, Vectors};
 use super::{anthropic, gemini, openai};
 use crate::remote::{Endpoint, KeyPlace};
 use crate::{Embedder, LanguageModel, embedding};
@@ -174,13 +174,18 @@ pub const PRESETS: &[Preset] = &[
         "DASHSCOPE_API_KEY",
         Quirks { most_tokens: MostTokens::Old, ..Quirks::NONE },
     ),
-    hosted("openrouter", "https://openrouter.ai/api/v1", "OPENROUTER_API_KEY", Quirks { reasoning: Some("reasoning"), ..Quirks::NONE }),
+    hosted(
+        "openrouter",
+        "https://openrouter.ai/api/v1",
+        "OPENROUTER_API_KEY",
+        Quirks { reasoning: Some("reasoning"), search: Search::Plugin, ..Quirks::NONE },
+    ),
     // Counts tokens in every chunk.
     hosted(
         "perplexity",
         "https://api.perplexity.ai",
         "PERPLEXITY_API_KEY",
-        Quirks { usage: CountOfTokens::Given, most_tokens: MostTokens::Old, refused: &["seed"], ..STRICT },
+        Quirks { usage: CountOfTokens::Given, most_tokens: MostTokens::Old, refused: &["seed"], search: Search::Perplexity, ..STRICT },
     ),
     hosted(
         "cohere",

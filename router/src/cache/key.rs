@@ -96,7 +96,8 @@ impl Hash {
 
     // Each type is taken apart whole, so that a field added to it does not compile until it is hashed here.
     fn prompt(&mut self, prompt: &Prompt, ignored: &[String], without: Option<usize>) {
-        let Prompt { model, messages, tools, tool_choice, sampling, extra } = prompt;
+        // The router's own form of what callers write into `tools` and `extra`, which are hashed.
+        let Prompt { model, messages, tools, tool_choice, sampling, extra, web_search: _ } = prompt;
         self.text(model);
         self.count(messages.len());
         for (at, message) in messages.iter().enumerate() {

@@ -131,6 +131,25 @@ fn tools_keep_their_marks_and_tools_of_the_provider_their_type() {
 }
 
 #[test]
+fn a_wish_for_a_search_is_the_providers_tool_and_searches_of_ours_stay_here() {
+    let own = |id: &str| json!({"type": "server_tool_use", "id": id, "name": "web_search", "input": {}});
+    let mut assistant = Message::text(Role::Assistant, "Yes.");
+    assistant.extra = extra(json!({"anthropic_content": [own("srvtoolu_timbre1"), own("srvtoolu_01")]}));
+    let mut prompt = prompt("claude-sonnet-4-6", vec![user(), assistant, user()]);
+    let place = json!({"country": "FR"}).as_object().cloned().unwrap_or_default();
+    prompt.web_search = Some(WebSearch { uses: Some(2), allowed: vec!["a.org".into()], place, ..WebSearch::default() });
+    let expected = json!({"type": "web_search_20250305", "name": "web_search", "max_uses": 2, "allowed_domains": ["a.org"],
+        "user_location": {"type": "approximate", "country": "FR"}});
+    check(
+        &prompt,
+        &[("/tools/0", expected), ("/messages/1/content/0/id", json!("srvtoolu_01")), ("/messages/1/content/1/text", json!("Yes."))],
+    );
+    let tool = Tool { extra: extra(json!({"type": "web_search_20260209"})), parameters: None, ..tool("web_search") };
+    prompt.web_search = Some(WebSearch { tool: Some(tool), ..WebSearch::default() });
+    check(&prompt, &[("/tools/0", json!({"type": "web_search_20260209", "name": "web_search"}))]);
+}
+
+#[test]
 fn sampling_user_and_rare_fields_find_their_names() {
     let mut prompt = prompt("claude-3-5-haiku-latest", vec![user()]);
     prompt.sampling =

@@ -54,6 +54,11 @@ pub(super) fn holds_to_schema(model: &str) -> bool {
     Version::of(model).is_some_and(|version| version >= from)
 }
 
+/// Whether a model can search the web by itself (from Claude 3.5).
+pub(super) fn searches(model: &str) -> bool {
+    Version::of(model).is_some_and(|version| version >= Version(3, 5))
+}
+
 /// Which of the knobs of chance a model takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Chance {
