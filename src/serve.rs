@@ -13,7 +13,7 @@ use models::remote::Endpoint;
 use models::turn::SmartTurn;
 use models::vad::VoiceDetector;
 use models::{Delta, ErrorKind, LanguageModel, ModelError, Prompt, Synthesizer, Transcriber, Weights, stt, tts};
-use router::{Cache, Catalogue, Executor, Ledger, Router};
+use router::{Cache, Catalogue, Executor, Ledger, Router, Searcher};
 use tokio::net::TcpListener;
 use tracing::info;
 use web::call::{AfterTurn, Eagerness, SessionConfig, TurnDetection};
@@ -127,7 +127,9 @@ pub fn catalogue(config: &Config) -> Result<Catalogue> {
 fn executor(config: &Config) -> Result<Executor> {
     let catalogue = catalogue(config)?;
     let price: router::Price = Arc::new(move |target, usage| catalogue.cost(target, usage).map(|priced| priced.cost.nano_usd()));
-    Ok(Executor { price: Some(price), ..Executor::default() })
+    let searcher =
+        config.search.as_ref().map(|search| Searcher::new(search.engine.build(search.endpoint.clone(), search.timeout), search.bounds));
+    Ok(Executor { price: Some(price), searcher, ..Executor::default() })
 }
 
 fn router(config: &Config, weights: &Weights) -> Result<Router> {

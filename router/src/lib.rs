@@ -71,6 +71,6 @@ pub use record::{AttemptRecord, Record, Texts, counts};
 pub use replicas::{Replica, ReplicaState, Replicas};
 pub use routers::{Listed, RoutersError, Source};
 pub use rule::{RuleCount, Verdict};
-pub use search::Searcher;
+pub use search::{SearchBounds, Searcher};
 pub use target_facts::{TargetFact, TargetFacts};
 pub use versions::{Change, Version};

@@ -19,7 +19,7 @@ use models::{Delta, Message, Prompt, SearchBackend, Tool, WebSearch};
 use serde_json::{Map, Value, json};
 
 use crate::route::{Limits, Target};
-use crate::{AttemptLog, Executor, RouteError};
+use crate::{AttemptLog, Cost, Executor, RouteError};
 use memory::Memory;
 use rounds::Rounds;
 
@@ -32,35 +32,37 @@ const AT_ONCE: usize = 4;
 /// Longest query, characters: Brave's limit, the shortest of all.
 const LONGEST_QUERY: usize = 400;
 
-/// How the web is searched for models that cannot. Cheap to clone.
-#[derive(Clone)]
-pub struct Searcher {
-    /// Who searches.
-    pub backend: Arc<dyn SearchBackend>,
+/// How much is searched, and what it costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SearchBounds {
     /// Results of one search, where the request does not say.
     pub results: usize,
     /// Most results of one search, whatever the request says.
     pub most_results: usize,
     /// Most rounds of searching before the model has to answer.
     pub rounds: usize,
-    /// What one search costs, nano-USD.
-    pub price: u64,
+    /// What one search costs.
+    pub price: Cost,
+}
+
+/// How the web is searched for models that cannot. Cheap to clone; clones share what waits for the results of callers' tools.
+#[derive(Clone)]
+pub struct Searcher {
+    backend: Arc<dyn SearchBackend>,
+    bounds: SearchBounds,
     memory: Memory,
 }
 
 impl Searcher {
-    /// A searcher with the bounds that are usual: 5 results, 20 at most, 4 rounds; nothing is paid.
-    pub fn new(backend: Arc<dyn SearchBackend>) -> Searcher {
-        Searcher { backend, results: 5, most_results: 20, rounds: 4, price: 0, memory: Memory::default() }
+    /// Searches by `backend` within these bounds.
+    pub fn new(backend: Arc<dyn SearchBackend>, bounds: SearchBounds) -> Searcher {
+        Searcher { backend, bounds, memory: Memory::default() }
     }
 }
 
 impl fmt::Debug for Searcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Searcher { backend, results, most_results, rounds, price, memory: _ } = self;
-        let mut shown = f.debug_struct("Searcher");
-        shown.field("backend", &backend.name()).field("results", results).field("most_results", most_results);
-        shown.field("rounds", rounds).field("price", price).finish_non_exhaustive()
+        f.debug_struct("Searcher").field("backend", &self.backend.name()).field("bounds", &self.bounds).finish_non_exhaustive()
     }
 }
 
@@ -116,7 +118,7 @@ impl Plan {
         let country = country.filter(|code| code.len() == 2 && code.bytes().all(|byte| byte.is_ascii_alphabetic()));
         Query {
             words: words.chars().take(LONGEST_QUERY).collect(),
-            results: self.wish.results.unwrap_or(searcher.results).min(searcher.most_results),
+            results: self.wish.results.unwrap_or(searcher.bounds.results).min(searcher.bounds.most_results),
             characters: self.wish.detail.unwrap_or_default().characters(),
             country: country.map(str::to_ascii_uppercase),
             allowed: self.wish.allowed.clone(),

@@ -17,6 +17,7 @@ use router::{Provider, Router, RouterObject};
 
 use super::provider::providers;
 use super::record::{RecordConfig, state_folder};
+use super::search::SearchConfig;
 use super::written::{self, Written};
 use super::{ConfigError, Environment};
 
@@ -52,6 +53,8 @@ pub struct Config {
     pub cache: router::CacheSettings,
     /// Where records of requests go; `None`: nowhere.
     pub record: Option<RecordConfig>,
+    /// Who searches the web for models that cannot; `None`: nobody.
+    pub search: Option<SearchConfig>,
     /// Who answers prompts; `embedded` is one of them where models run in this process.
     pub providers: Vec<ProviderConfig>,
     /// Routers; their rules compile.
@@ -240,6 +243,7 @@ impl Written {
             data: data(self.server.data.as_ref(), environment),
             cache: self.cache.check()?,
             record: self.record.check(environment)?,
+            search: self.search.check(environment)?,
             models: Models {
                 local: self.models.local,
                 folder: self.models.folder.clone().unwrap_or_else(models::Weights::default_folder),

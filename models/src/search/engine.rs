@@ -177,7 +177,7 @@ fn skipped(text: &str) -> Option<&str> {
 }
 
 /// A result from the fields of these names; the first text that is there counts.
-fn found(entry: &Value, title: &str, text: &[&str], date: &[&str]) -> Option<Found> {
+pub(super) fn found(entry: &Value, title: &str, text: &[&str], date: &[&str]) -> Option<Found> {
     let first = |names: &[&str]| names.iter().find_map(|name| entry[*name].as_str()).filter(|text| !text.is_empty()).map(str::to_owned);
     Some(Found {
         url: entry["url"].as_str()?.to_owned(),
@@ -188,7 +188,7 @@ fn found(entry: &Value, title: &str, text: &[&str], date: &[&str]) -> Option<Fou
 }
 
 /// The words with the domains as operators, for backends that have no field for them.
-fn with_operators(query: &Query) -> String {
+pub(super) fn with_operators(query: &Query) -> String {
     let mut words = query.words.clone();
     let allowed: Vec<String> = query.allowed.iter().map(|domain| format!("site:{domain}")).collect();
     match allowed.as_slice() {

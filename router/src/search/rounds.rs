@@ -147,7 +147,7 @@ impl Running {
         let Some(plan) = self.rounds.question.plan.clone() else { return };
         let (ours, theirs): (Vec<ToolCall>, Vec<ToolCall>) = self.said.tool_calls.iter().cloned().partition(|call| call.name == plan.name);
         match &plan.searcher {
-            Some(searcher) if !ours.is_empty() && self.round < searcher.rounds => {
+            Some(searcher) if !ours.is_empty() && self.round < searcher.bounds.rounds => {
                 let searching = ours.into_iter().enumerate().map(|(n, call)| {
                     let may = n < AT_ONCE && self.searches + n < plan.uses();
                     search(self.rounds.log.clone(), searcher.clone(), plan.clone(), call, may)
@@ -217,7 +217,7 @@ impl Running {
         if prompt.tools.is_empty() || prompt.tool_choice.as_ref().is_some_and(named) {
             prompt.tool_choice = None;
         }
-        let most = plan.searcher.as_ref().map_or(0, |searcher| searcher.rounds);
+        let most = plan.searcher.as_ref().map_or(0, |searcher| searcher.bounds.rounds);
         if self.round >= most || self.searches >= plan.uses() {
             // The last round: the model is left nothing to search with.
             let wish = WebSearch { fields: Map::new(), ..plan.wish.clone() };
@@ -251,7 +251,7 @@ async fn search(log: AttemptLog, searcher: Searcher, plan: Arc<Plan>, call: Tool
     log.update(attempt, |attempt| {
         attempt.total = began.elapsed();
         // A search that fails is not billed by any of the backends.
-        attempt.cost = Some(results.as_ref().map_or(0, |_| searcher.price));
+        attempt.cost = Some(results.as_ref().map_or(0, |_| searcher.bounds.price.nano_usd()));
         attempt.outcome = match &results {
             Ok(_) => Outcome::Answered(None),
             Err(error) => {

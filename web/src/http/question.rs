@@ -11,7 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use futures::{Stream, StreamExt, stream};
 use models::{Delta, Hint, Part, Prompt, SignalSet, Signals};
-use router::{Answer, AttemptLog, Decision, Facts};
+use router::{Answer, AttemptLog, Decision, Facts, Work};
 use serde_json::{Map, Value};
 use tokio::time::timeout;
 
@@ -52,7 +52,8 @@ impl Telling {
     /// The target that answers, as far as it is known.
     pub(super) fn model(&self) -> String {
         let attempts = self.log.attempts();
-        let target = attempts.last().map(|attempt| &attempt.target).or(self.decision.targets.first());
+        let answering = attempts.iter().rev().find(|attempt| attempt.work == Work::Answer);
+        let target = answering.map(|attempt| &attempt.target).or(self.decision.targets.first());
         target.cloned().unwrap_or_default()
     }
 

@@ -156,8 +156,11 @@ impl MessageWriter {
             events.push(json!({ "type": "content_block_delta", "index": self.content.len(), "delta": delta }));
             self.citations.push(citation);
         }
-        for block in list("anthropic_content").into_iter().flatten().filter_map(Value::as_object) {
-            let steps = self.sequence.insert(block.clone());
+        let searches = list("web_searches").into_iter().flatten().flat_map(search_blocks);
+        let own = list("anthropic_content").into_iter().flatten().cloned();
+        for block in searches.chain(own) {
+            let Value::Object(block) = block else { continue };
+            let steps = self.sequence.insert(block);
             events.extend(self.events(steps));
         }
         events
@@ -206,6 +209,19 @@ fn block_json(block: &Block) -> Value {
         Block::Redacted(data) => json!({ "type": "redacted_thinking", "data": data }),
         Block::Call(call) => json!({ "type": "tool_use", "id": call.id, "name": call.name, "input": input(call) }),
     }
+}
+
+/// A search that ran here, as the two blocks that Anthropic's own leaves. What it would seal, the text of the pages, is not shown.
+fn search_blocks(search: &Value) -> [Value; 2] {
+    let result = |found: &Value| json!({ "type": "web_search_result", "url": found["url"], "title": found["title"], "encrypted_content": "", "page_age": found["date"] });
+    let content = match search["status"].as_str() {
+        Some("failed") => json!({ "type": "web_search_tool_result_error", "error_code": "unavailable" }),
+        _ => search["results"].as_array().into_iter().flatten().map(result).collect(),
+    };
+    [
+        json!({ "type": "server_tool_use", "id": search["id"], "name": "web_search", "input": { "query": search["query"] } }),
+        json!({ "type": "web_search_tool_result", "tool_use_id": search["id"], "content": content }),
+    ]
 }
 
 /// The arguments as a value; as they came, a text, where they are no JSON.

@@ -554,6 +554,10 @@ fn web_search_options(mut tool: Fields) -> Value {
         }
         options.insert("user_location".to_owned(), json!({ "type": "approximate", "approximate": place }));
     }
+    // Nothing of OpenAI's chat: for the search of this server.
+    if let Some(filters) = tool.take("filters") {
+        options.insert("filters".to_owned(), filters.into_value());
+    }
     Value::Object(options)
 }
 

@@ -7,7 +7,7 @@ use models::search::{Query, SearchBackend};
 use models::{LanguageModel, Prompt, Tool};
 
 use super::*;
-use crate::Decision;
+use crate::{Decision, SearchBounds};
 
 /// Says one script a round; what a round says is its words, then calls as `name arguments`, ours by `web_search`.
 struct Scripted {
@@ -68,7 +68,8 @@ type Script = Vec<(&'static str, &'static [(&'static str, &'static str)])>;
 
 fn bench(rounds: Script, searches: bool) -> Bench {
     let queries: Arc<Mutex<Vec<Query>>> = Arc::default();
-    let searcher = Searcher { rounds: 2, price: 5, ..Searcher::new(Arc::new(Pages(queries.clone()))) };
+    let bounds = SearchBounds { results: 5, most_results: 20, rounds: 2, price: crate::Cost::from_nano_usd(5) };
+    let searcher = Searcher::new(Arc::new(Pages(queries.clone())), bounds);
     let executor = Executor { searcher: Some(searcher), ..Executor::default() };
     Bench { executor, model: Arc::new(Scripted { rounds, searches, asked: Arc::default() }), queries }
 }
