@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use models::{Delta, Finish, ModelError, Prompt, Usage};
 
-use crate::cost::{Tally, prompt_tokens};
+use crate::cost::{Priced, Tally, prompt_tokens};
 
 /// One try at one target.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +26,8 @@ pub struct Attempt {
     pub usage: Option<Counted>,
     /// What it cost in nano-USD, where the price is known. An estimate where its usage is one.
     pub cost: Option<u64>,
+    /// Whether its cost is a guess for another reason: a price that the catalogue does not have.
+    pub guessed: bool,
     /// Where it went on with an answer that another target began: characters that were released before.
     pub resumed_at: Option<u64>,
 }
@@ -56,6 +58,12 @@ pub enum Work {
     Answer,
     /// To search the web.
     Search,
+    /// To hear what was said.
+    Transcription,
+    /// To speak.
+    Speech,
+    /// To turn texts into vectors.
+    Embedding,
 }
 
 impl Work {
@@ -64,6 +72,9 @@ impl Work {
         match self {
             Work::Answer => "answer",
             Work::Search => "search",
+            Work::Transcription => "transcription",
+            Work::Speech => "speech",
+            Work::Embedding => "embedding",
         }
     }
 }
@@ -95,8 +106,20 @@ impl Attempt {
             status: None,
             usage: None,
             cost: None,
+            guessed: false,
             resumed_at: None,
         }
+    }
+
+    /// Fills in what it cost.
+    pub(crate) fn priced(&mut self, priced: Option<Priced>) {
+        self.cost = priced.map(|priced| priced.cost.nano_usd());
+        self.guessed = priced.is_some_and(|priced| priced.estimated);
+    }
+
+    /// Whether any number of it was not counted by who is paid.
+    pub fn is_estimated(&self) -> bool {
+        self.guessed || matches!(self.usage, Some(Counted::Estimated(_)))
     }
 }
 

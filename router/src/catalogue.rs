@@ -15,6 +15,7 @@ use toml::{Table, Value};
 
 pub use card::{Abilities, Ability, Card, Kind, Tier};
 
+use crate::Amount;
 use crate::cost::Priced;
 use crate::hash;
 
@@ -147,6 +148,11 @@ impl Catalogue {
     /// What an answer of a model costs by its tokens; `None` where the model is not known.
     pub fn cost(&self, id: &str, usage: &Usage) -> Option<Priced> {
         self.card(id).map(|card| card.tokens(usage))
+    }
+
+    /// What a model is paid for an amount; `None` where the model or its price is not known.
+    pub fn price(&self, id: &str, amount: Amount<'_>) -> Option<Priced> {
+        self.card(id)?.price(amount)
     }
 
     /// The model of an id, or of a raw name if only one provider has it.

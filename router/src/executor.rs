@@ -2,18 +2,35 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use models::{Prompt, Usage};
 
+use crate::cost::Priced;
 use crate::health::Breaker;
 use crate::route::{Limits, Target};
 use crate::search::{self, Plan, Question};
 use crate::shadow::Shadow;
 use crate::{Answer, AttemptLog, Decision, Health, Searcher, TargetFact, TargetFacts, race};
 
-/// What an attempt at a target (`provider/model`) cost in nano-USD; `None` where its price is not known.
-pub type Price = Arc<dyn Fn(&str, &Usage) -> Option<u64> + Send + Sync>;
+/// What is paid for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Amount<'a> {
+    /// Tokens read and written.
+    Tokens(&'a Usage),
+    /// Sound that was heard.
+    Heard(Duration),
+    /// Speech: the characters that were spoken, and how long it is.
+    Spoken {
+        /// The characters.
+        characters: u64,
+        /// The length.
+        sound: Duration,
+    },
+}
+
+/// What a target (`provider/model`) is paid for an amount; `None` where its price is not known.
+pub type Price = Arc<dyn Fn(&str, Amount<'_>) -> Option<Priced> + Send + Sync>;
 
 /// Asks targets. Cheap to clone; clones share what they learn.
 #[derive(Clone, Default)]

@@ -43,6 +43,7 @@ mod survive;
 mod target_facts;
 mod typing;
 mod versions;
+mod works;
 
 pub use self::router::{Config, ModelInfo, Request, Resolved, Router};
 pub use answer::{Answer, Decision};
@@ -54,7 +55,7 @@ pub use cache::{
 pub use catalogue::Catalogue;
 pub use cost::Cost;
 pub use error::{Fault, RouteError, RouterError};
-pub use executor::{Executor, Price};
+pub use executor::{Amount, Executor, Price};
 pub use explain::{Candidate, Draw, Explanation, RuleSays};
 pub use facts::Facts;
 pub use health::Health;
@@ -74,3 +75,4 @@ pub use rule::{RuleCount, Verdict};
 pub use search::{SearchBounds, Searcher};
 pub use target_facts::{TargetFact, TargetFacts};
 pub use versions::{Change, Version};
+pub use works::{Speakers, Works};

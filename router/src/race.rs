@@ -20,7 +20,7 @@ use crate::health::{Admission, Verdict};
 use crate::route::{Limits, Target};
 use crate::search::Question;
 use crate::survive::{self, Sent, Stitch};
-use crate::{Attempt, AttemptLog, Counted, Executor, Outcome, RouteError, duration};
+use crate::{Amount, Attempt, AttemptLog, Counted, Executor, Outcome, RouteError, duration};
 
 type Deltas = BoxStream<'static, Result<Delta, ModelError>>;
 type Item = Option<Result<Delta, ModelError>>;
@@ -320,7 +320,7 @@ impl Race {
             }
         };
         self.executor.health.report(&target.id, &verdict, now.into_std());
-        let cost = counted.and_then(|counted| self.executor.price.as_ref()?(&target.id, &counted.usage()));
+        let priced = counted.and_then(|counted| self.executor.price.as_ref()?(&target.id, Amount::Tokens(&counted.usage())));
         self.log.update(id, |attempt| {
             if let Outcome::Failed(error) = &outcome {
                 attempt.status = error.status;
@@ -329,7 +329,7 @@ impl Race {
             attempt.first_token = first_content;
             attempt.total = now - since;
             attempt.usage = counted;
-            attempt.cost = cost;
+            attempt.priced(priced);
         });
         counted
     }

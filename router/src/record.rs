@@ -9,9 +9,9 @@ use models::{ErrorKind, Finish, ModelError, Usage};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use crate::{Attempt, CacheStatus, Counted, Decision, Outcome};
+use crate::{Attempt, CacheStatus, Decision, Outcome};
 
-/// One request, from its arrival to its last byte. Durations are written in milliseconds, costs in billionths of a US dollar.
+/// One request, or one response of a call, from its arrival to its last byte. Durations are written in milliseconds, costs in billionths of a US dollar.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Record {
     /// The request's id, as in `x-request-id`.
@@ -23,7 +23,7 @@ pub struct Record {
     pub key: Option<String>,
     /// `user` of the request.
     pub user: Option<String>,
-    /// The caller's dialect: `chat`, `responses`, `messages`, ...
+    /// The caller's dialect: `chat`, `responses`, `messages`, `realtime`, ...
     pub dialect: &'static str,
     /// The path that was called.
     pub endpoint: String,
@@ -62,6 +62,12 @@ pub struct Record {
     /// From its arrival to the first content that the caller could see.
     #[serde(rename = "first_content_ms", serialize_with = "milliseconds")]
     pub first_content: Option<Duration>,
+    /// From its arrival (in a call: from the end of what the caller said) to the transcript, where somebody was heard.
+    #[serde(rename = "transcript_ms", serialize_with = "milliseconds", skip_serializing_if = "Option::is_none")]
+    pub transcript: Option<Duration>,
+    /// From the same to the first sound, where the answer was spoken.
+    #[serde(rename = "first_audio_ms", serialize_with = "milliseconds", skip_serializing_if = "Option::is_none")]
+    pub first_audio: Option<Duration>,
     /// From its arrival to the last byte.
     #[serde(rename = "total_ms", serialize_with = "milliseconds")]
     pub total: Option<Duration>,
@@ -86,7 +92,7 @@ pub struct Texts {
 pub struct AttemptRecord {
     /// `provider/model`.
     pub target: String,
-    /// What it was asked to do: `answer`, `search`.
+    /// What it was asked to do: `answer`, `search`, `transcription`, `speech`, `embedding`.
     pub work: &'static str,
     /// `answered`, `failed`, `outrun`, `cancelled` or `running`.
     pub outcome: &'static str,
@@ -137,11 +143,6 @@ impl From<&Attempt> for AttemptRecord {
             Outcome::Outrun => ("outrun", None),
             Outcome::Cancelled => ("cancelled", None),
         };
-        let (usage, estimated) = match attempt.usage {
-            Some(Counted::Reported(usage)) => (Some(usage), false),
-            Some(Counted::Estimated(usage)) => (Some(usage), true),
-            None => (None, false),
-        };
         AttemptRecord {
             target: attempt.target.clone(),
             work: attempt.work.name(),
@@ -150,9 +151,9 @@ impl From<&Attempt> for AttemptRecord {
             error: error.map(|error| name(error.kind)),
             first_content: attempt.first_token,
             total: Some(attempt.total),
-            usage,
+            usage: attempt.usage.map(|counted| counted.usage()),
             cost_nano_usd: attempt.cost,
-            estimated,
+            estimated: attempt.is_estimated(),
         }
     }
 }

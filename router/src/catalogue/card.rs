@@ -7,6 +7,7 @@ use models::Usage;
 use serde::{Deserialize, Deserializer};
 use toml::Table;
 
+use crate::Amount;
 use crate::cost::{self, Cost, Price, Priced, Prices};
 
 /// What a model is asked for.
@@ -181,6 +182,17 @@ impl Card {
     /// What sound of this length costs, where that is how it is paid.
     pub fn sound(&self, length: Duration) -> Option<Cost> {
         self.hour.map(|hour| cost::sound(hour, length))
+    }
+
+    /// What an amount costs; `None` where it is not paid by anything like it. Who is paid by tokens bills sound by tokens too: the price of
+    /// an hour, where there is one beside, is then a guess.
+    pub fn price(&self, amount: Amount<'_>) -> Option<Priced> {
+        let cost = match amount {
+            Amount::Tokens(usage) => return Some(self.tokens(usage)),
+            Amount::Heard(sound) => self.sound(sound),
+            Amount::Spoken { characters, sound } => self.characters(characters).or_else(|| self.sound(sound)),
+        };
+        cost.map(|cost| Priced { cost, estimated: self.prices.is_some() })
     }
 
     /// Reads what stands after an id.

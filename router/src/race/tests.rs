@@ -191,7 +191,11 @@ impl Bench {
             hedge: None,
             survive: true,
         };
-        let price: crate::Price = Arc::new(|_, usage| Some(usage.input_tokens * 10 + usage.output_tokens * 100));
+        let price: crate::Price = Arc::new(|_, amount| {
+            let Amount::Tokens(usage) = amount else { return None };
+            let cost = crate::Cost::from_nano_usd(usage.input_tokens * 10 + usage.output_tokens * 100);
+            Some(crate::cost::Priced { cost, estimated: false })
+        });
         let executor = Executor { price: Some(price), ..Executor::default() };
         let targets = targets.iter().enumerate().map(target).collect();
         Bench { executor, limits, targets, asked, running }

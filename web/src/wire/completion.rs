@@ -279,9 +279,9 @@ pub(crate) fn attempt_json(attempt: &Attempt) -> Value {
     }
     if let Some(counted) = &attempt.usage {
         json["usage"] = usage_json(counted.usage());
-        if matches!(counted, Counted::Estimated(_)) {
-            json["estimated"] = json!(true);
-        }
+    }
+    if attempt.is_estimated() {
+        json["estimated"] = json!(true);
     }
     if let Some(nano_usd) = attempt.cost {
         // In dollars, as prices are written: nine decimals are exact.
