@@ -13,7 +13,8 @@ use models::remote::Endpoint;
 use models::turn::SmartTurn;
 use models::vad::VoiceDetector;
 use models::{Delta, ErrorKind, LanguageModel, ModelError, Prompt, Synthesizer, Transcriber, Weights, stt, tts};
-use router::{Cache, Catalogue, Executor, Ledger, Router, Searcher};
+use router::cost::Priced;
+use router::{Cache, Catalogue, Executor, Ledger, Price, Router, Searcher, Speakers};
 use tokio::net::TcpListener;
 use tracing::info;
 use web::call::{AfterTurn, Eagerness, SessionConfig, TurnDetection};
@@ -58,7 +59,8 @@ pub fn holds_calls(config: &Config) -> bool {
 /// Loads every engine that `config` names.
 pub fn engines(config: &Config) -> Result<Engines> {
     let weights = Weights::new(&config.models.folder);
-    let router = router(config, &weights)?;
+    let price = price(config)?;
+    let router = router(config, &weights, price.clone())?;
     let endpoint = |name: &str| -> Result<Endpoint> {
         let found = config.providers.iter().find(|provider| provider.name == name);
         match found.map(|provider| &provider.dialect) {
@@ -100,15 +102,16 @@ pub fn engines(config: &Config) -> Result<Engines> {
         None if config.voice.synthesizer == SynthesizerChoice::None => config.voice.voice.clone(),
         None => voices.first().cloned().context("the synthesizer has no voice")?,
     };
+    let (hears, speaks) = (config.voice.transcriber.target(), config.voice.synthesizer.target());
+    let speakers = Speakers { transcriber, hears, synthesizer, speaks, price: Some(price) };
     if !holds_calls(config) {
         let voice_activity = VoiceActivity::Level(1.0);
-        return Ok(Engines { router, transcriber, synthesizer, voice_activity, turn: None, denoiser: None, default_voice });
+        return Ok(Engines { router, speakers, voice_activity, turn: None, denoiser: None, default_voice });
     }
     let denoiser = if weights.file("gtcrn", "gtcrn_simple.onnx").is_ok() { Some(Arc::new(Denoiser::load(&weights)?)) } else { None };
     Ok(Engines {
         router,
-        transcriber,
-        synthesizer,
+        speakers,
         voice_activity: VoiceActivity::Silero(Arc::new(VoiceDetector::load(&weights)?)),
         turn: Some(Arc::new(SmartTurn::load(&weights, threads())?)),
         denoiser,
@@ -123,16 +126,23 @@ pub fn catalogue(config: &Config) -> Result<Catalogue> {
     Catalogue::with(&text).with_context(|| format!("models.catalogue: {}", path.display()))
 }
 
-/// What all answers share: the health of targets, and their prices.
-fn executor(config: &Config) -> Result<Executor> {
+/// What targets are paid: nothing where they run in this process.
+fn price(config: &Config) -> Result<Price> {
     let catalogue = catalogue(config)?;
-    let price: router::Price = Arc::new(move |target, usage| catalogue.cost(target, usage).map(|priced| priced.cost.nano_usd()));
-    let searcher =
-        config.search.as_ref().map(|search| Searcher::new(search.engine.build(search.endpoint.clone(), search.timeout), search.bounds));
-    Ok(Executor { price: Some(price), searcher, ..Executor::default() })
+    Ok(Arc::new(move |target, amount| match target.split_once('/') {
+        Some(("embedded", _)) => Some(Priced::default()),
+        _ => catalogue.price(target, amount),
+    }))
 }
 
-fn router(config: &Config, weights: &Weights) -> Result<Router> {
+/// What all answers share: the health of targets, their prices, and who searches the web.
+fn executor(config: &Config, price: Price) -> Executor {
+    let searcher =
+        config.search.as_ref().map(|search| Searcher::new(search.engine.build(search.endpoint.clone(), search.timeout), search.bounds));
+    Executor { price: Some(price), searcher, ..Executor::default() }
+}
+
+fn router(config: &Config, weights: &Weights, price: Price) -> Result<Router> {
     let mut providers = Vec::new();
     for provider in &config.providers {
         providers.push(match &provider.dialect {
@@ -151,7 +161,7 @@ fn router(config: &Config, weights: &Weights) -> Result<Router> {
     let routers = config.routers.clone();
     let (default_model, data) = (config.default_model.clone(), config.data.clone());
     let router = router::Config { providers, routers, default_model, data, ..router::Config::default() };
-    Ok(Router::with(router, executor(config)?)?)
+    Ok(Router::with(router, executor(config, price))?)
 }
 
 /// The language models that run in this process, by name.
@@ -271,18 +281,19 @@ pub async fn serve_engines(config: Config, engines: Arc<Engines>) -> Result<Runn
             })
         },
     };
+    let ledger = Ledger::new(config.policy.clone());
     let calls = if holds_calls(&config) {
-        web::ws::routes(web::ws::Realtimes { answer, defaults: session_defaults(&config), limits })
+        let books = web::Books { ledger: ledger.clone(), sink: Some(record.clone()), ..web::Books::default() };
+        web::ws::routes(web::ws::Realtimes { answer, defaults: session_defaults(&config), limits, books })
     } else {
         web::ws::absent()
     };
     let services = web::Services {
         router: engines.router.clone(),
-        transcriber: engines.transcriber.clone(),
-        synthesizer: engines.synthesizer.clone(),
+        speakers: engines.speakers.clone(),
         default_voice: engines.default_voice.clone(),
         keys,
-        ledger: Ledger::new(config.policy.clone()),
+        ledger,
         limits: web::Limits { body_bytes: config.limits.body_bytes, ..web::Limits::default() },
         ready: {
             let draining = draining.clone();

@@ -122,6 +122,19 @@ pub enum TranscriberChoice {
     },
 }
 
+impl TranscriberChoice {
+    /// The name under which its work is recorded and priced, `provider/model`.
+    pub fn target(&self) -> String {
+        match self {
+            TranscriberChoice::None => "embedded/none".to_owned(),
+            TranscriberChoice::Auto => "embedded/auto".to_owned(),
+            TranscriberChoice::Moonshine => "embedded/moonshine".to_owned(),
+            TranscriberChoice::Whisper => "embedded/whisper".to_owned(),
+            TranscriberChoice::Remote { provider, model } => format!("{provider}/{model}"),
+        }
+    }
+}
+
 /// A synthesizer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SynthesizerChoice {
@@ -140,6 +153,19 @@ pub enum SynthesizerChoice {
         /// The model, as the provider knows it.
         model: String,
     },
+}
+
+impl SynthesizerChoice {
+    /// The name under which its work is recorded and priced, `provider/model`.
+    pub fn target(&self) -> String {
+        match self {
+            SynthesizerChoice::None => "embedded/none".to_owned(),
+            SynthesizerChoice::Hibari => "embedded/hibari".to_owned(),
+            SynthesizerChoice::Kokoro => "embedded/kokoro".to_owned(),
+            SynthesizerChoice::Espeak => "embedded/espeak".to_owned(),
+            SynthesizerChoice::Remote { provider, model } => format!("{provider}/{model}"),
+        }
+    }
 }
 
 /// How the end of a turn is found.

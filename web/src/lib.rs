@@ -1,7 +1,5 @@
 //! The callers' wire formats and the transports that carry them: OpenAI's chat, Responses, embeddings, audio and models API and
 //! Anthropic's Messages API over HTTP, OpenAI's realtime API over WebSocket.
-//! The callers' wire formats and the transports that carry them: OpenAI's chat, audio and models API over HTTP, its realtime API over
-//! WebSocket.
 //!
 //! Each endpoint is a file of `http`, and a realtime call one of `ws`: thin shells around the sans-IO types of `wire`. The crate knows no
 //! provider's format and picks no engine: it is handed [`Services`], and an [`Answer`] for each [`call::Call`].
@@ -20,9 +18,8 @@ pub mod ws;
 
 use std::sync::Arc;
 
-use models::{Synthesizer, Transcriber};
-
 pub use auth::Keys;
+pub use http::account::{Account, Books};
 pub use http::limit::Ticket;
 pub use limits::Limits;
 pub use listen::serve;
@@ -41,10 +38,8 @@ pub type RecordSink = Arc<dyn Fn(router::Record) + Send + Sync>;
 pub struct Services {
     /// Who answers prompts.
     pub router: router::Router,
-    /// Speech to text.
-    pub transcriber: Arc<dyn Transcriber>,
-    /// Text to speech.
-    pub synthesizer: Arc<dyn Synthesizer>,
+    /// Who hears and who speaks.
+    pub speakers: router::Speakers,
     /// The voice that speaks where the client names none, or one that the synthesizer does not have.
     pub default_voice: String,
     /// Who may call.

@@ -1,16 +1,19 @@
 //! What becomes of a request: it is counted, paid for and recorded once its last byte has gone, or its caller has.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use axum::http::HeaderMap;
 use axum::http::header::CACHE_CONTROL;
 use futures::stream::BoxStream;
-use futures::{Stream, StreamExt};
+use futures::{FutureExt, Stream, StreamExt};
 use models::{Delta, Prompt};
 use router::cost::prompt_tokens;
-use router::limit::{KeyId, Use};
-use router::{Answer, AttemptLog, CacheControl, CacheReport, Cost, Decision, Lookup, Record, RouteError, Scope};
+use router::limit::{KeyId, Policy, Use};
+use router::{
+    Answer, Attempt, AttemptLog, CacheControl, CacheReport, Cost, Decision, Ledger, Lookup, Record, RouteError, Router, Scope, Speakers,
+    Work, Works,
+};
+use tokio::time::Instant;
 
 use super::App;
 use super::limit::Ticket;
@@ -19,9 +22,27 @@ use crate::{ApiError, RecordSink};
 /// Tokens that an answer is taken to have where nobody bounds it, until it is known.
 const USUAL_ANSWER: u64 = 512;
 
-/// One request on the books. All that work on it hold one; it is closed when the last lets go.
+/// Whose call it is, and where its books are kept.
 #[derive(Clone)]
-pub(super) struct Account(Arc<Open>);
+pub struct Books {
+    /// The caller's key.
+    pub key: KeyId,
+    /// What each key may use.
+    pub ledger: Ledger,
+    /// Takes the records of responses.
+    pub sink: Option<RecordSink>,
+}
+
+impl Default for Books {
+    /// Nobody's: nothing is limited, and nothing recorded.
+    fn default() -> Books {
+        Books { key: KeyId::ANYBODY, ledger: Ledger::new(Policy::default()), sink: None }
+    }
+}
+
+/// One request, or one response of a call, on the books. All that work on it hold one; it is closed when the last lets go.
+#[derive(Clone)]
+pub struct Account(Arc<Open>);
 
 struct Open {
     began: Instant,
@@ -36,6 +57,7 @@ struct State {
     ticket: Ticket,
     cache_control: Option<String>,
     log: Option<AttemptLog>,
+    works: Option<Works>,
     report: Option<CacheReport>,
 }
 
@@ -58,6 +80,59 @@ impl Account {
         Account(Arc::new(Open { began: Instant::now(), sink, state: Mutex::new(state) }))
     }
 
+    /// Opens one for a response of a call, with the work that led to it. It began when the caller stopped to speak, or asked for it. Its
+    /// caller must have room for it at once: who speaks does not wait in a queue.
+    pub fn of_response(books: &Books, id: &str, began: Instant, works: Works) -> Result<Account, ApiError> {
+        let record = Record {
+            id: id.to_owned(),
+            time: super::now_ms().saturating_sub(began.elapsed().as_millis() as u64),
+            dialect: "realtime",
+            endpoint: "/v1/realtime".to_owned(),
+            cache: "off",
+            status: 200,
+            ..Record::default()
+        };
+        let state = State { record, works: Some(works), ..State::default() };
+        let account = Account(Arc::new(Open { began, sink: books.sink.clone(), state: Mutex::new(state) }));
+        let ticket = match books.ledger.is_free() {
+            true => Ok(Ticket::default()),
+            false => at_once(async { Ok(Ticket::of(books.ledger.admit(super::limit::now(), books.key).await?)) }),
+        };
+        account.belongs_to(books.key, ticket.as_ref().cloned().unwrap_or_default());
+        ticket.map(|_| account.clone()).inspect_err(|error| account.answered(error.status, error.code.map(str::to_owned)))
+    }
+
+    /// As [`Account::ask`], without a queue.
+    pub fn ask_at_once(&self, prompt: &Prompt, user: Option<&str>, signals: Vec<&'static str>) -> Result<(), ApiError> {
+        at_once(self.ask(prompt, user, true, signals)).inspect_err(|error| self.answered(error.status, error.code.map(str::to_owned)))
+    }
+
+    /// What is heard, spoken and embedded for it.
+    pub fn works(&self, speakers: &Speakers) -> Works {
+        self.lock().works.get_or_insert_with(|| Works::new(speakers.price.clone())).clone()
+    }
+
+    /// Everything that was tried for it: what was heard first, then the answers, then the rest.
+    pub fn attempts(&self) -> Vec<Attempt> {
+        let (works, log) = {
+            let state = self.lock();
+            (state.works.clone(), state.log.clone())
+        };
+        attempts(works.as_ref(), log.as_ref())
+    }
+
+    /// What the caller said is known.
+    pub fn transcribed(&self) {
+        let took = self.0.began.elapsed();
+        self.lock().record.transcript = Some(took);
+    }
+
+    /// The first sound of the answer goes out.
+    pub fn speaks(&self) {
+        let took = self.0.began.elapsed();
+        self.lock().record.first_audio.get_or_insert(took);
+    }
+
     /// Whose it is, and their place among those that run.
     pub(super) fn belongs_to(&self, key: KeyId, ticket: Ticket) {
         let mut state = self.lock();
@@ -66,7 +141,7 @@ impl Account {
     }
 
     /// What is asked. Its caller must have room for it.
-    pub(super) async fn ask(&self, prompt: &Prompt, user: Option<&str>, stream: bool, signals: Vec<&'static str>) -> Result<(), ApiError> {
+    pub async fn ask(&self, prompt: &Prompt, user: Option<&str>, stream: bool, signals: Vec<&'static str>) -> Result<(), ApiError> {
         let ticket = {
             let mut state = self.lock();
             let record = &mut state.record;
@@ -81,6 +156,16 @@ impl Account {
         ticket.reserve(user, Use { requests: 1, tokens: prompt_tokens(prompt) + most, cost: Cost::ZERO }).await
     }
 
+    /// The same of an engine that gives no answer in words, and of the tokens that it will take.
+    pub(super) async fn ask_engine(&self, model: &str, user: Option<&str>, tokens: u64) -> Result<(), ApiError> {
+        let ticket = {
+            let mut state = self.lock();
+            (state.record.model, state.record.user) = (model.to_owned(), user.map(str::to_owned));
+            state.ticket.clone()
+        };
+        ticket.reserve(user, Use { requests: 1, tokens, cost: Cost::ZERO }).await
+    }
+
     /// What the caller says about caching; takes it out of the prompt.
     pub(super) fn cache_control(&self, prompt: &mut Prompt) -> Result<CacheControl, ApiError> {
         let header = self.lock().cache_control.take();
@@ -90,14 +175,8 @@ impl Account {
     /// The answer, from the cache where it is there, and on the books.
     pub(super) fn follow(&self, app: &App, prompt: Option<&Prompt>, control: &CacheControl, answer: Answer) -> Answer {
         let decision = answer.decision().clone();
-        let tenant = {
-            let mut state = self.lock();
-            state.record.decided(&decision);
-            state.log = Some(answer.log());
-            state.key.unwrap_or(KeyId::ANYBODY).to_string()
-        };
-        let version = decision.router.as_ref().and_then(|id| app.services.router.router(id).ok()).map(|listed| listed.version.to_string());
-        self.lock().record.version.clone_from(&version);
+        let version = self.decided(&app.services.router, &answer);
+        let tenant = self.lock().key.unwrap_or(KeyId::ANYBODY).to_string();
         answer.through(|deltas| {
             let deltas = match (&app.services.cache, prompt) {
                 (Some(cache), Some(prompt)) => {
@@ -112,8 +191,26 @@ impl Account {
         })
     }
 
-    /// The head of the answer is on its way.
-    pub(super) fn answered(&self, status: u16, error: Option<String>) {
+    /// The answer, on the books.
+    #[must_use]
+    pub fn watch(&self, router: &Router, answer: Answer) -> Answer {
+        self.decided(router, &answer);
+        answer.through(|deltas| Followed { deltas, account: self.clone() }.boxed())
+    }
+
+    /// Writes down who answers; the version of the router that decided.
+    fn decided(&self, router: &Router, answer: &Answer) -> Option<String> {
+        let decision = answer.decision();
+        let version = decision.router.as_ref().and_then(|id| router.router(id).ok()).map(|listed| listed.version.to_string());
+        let mut state = self.lock();
+        state.record.decided(decision);
+        state.record.version.clone_from(&version);
+        state.log = Some(answer.log());
+        version
+    }
+
+    /// The head of the answer is on its way, or what came instead of one.
+    pub fn answered(&self, status: u16, error: Option<String>) {
         let mut state = self.lock();
         state.record.status = status;
         if error.is_some() {
@@ -143,6 +240,23 @@ fn dialect(path: &str) -> Option<&'static str> {
         "/v1/audio/transcriptions" => "transcriptions",
         _ => return None,
     })
+}
+
+/// What was heard, then the answers, then what else was done.
+fn attempts(works: Option<&Works>, log: Option<&AttemptLog>) -> Vec<Attempt> {
+    let answers = log.map(AttemptLog::attempts).unwrap_or_default();
+    let Some(works) = works else { return answers };
+    let (mut attempts, rest): (Vec<Attempt>, Vec<Attempt>) =
+        works.attempts().into_iter().partition(|attempt| attempt.work == Work::Transcription);
+    attempts.extend(answers);
+    attempts.extend(rest);
+    attempts
+}
+
+/// What needs no waiting; a refusal where it does.
+fn at_once<T>(entering: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
+    let busy = || ApiError::new(429, "concurrency_limit", "As many of your requests run as may run at once; wait for one of them to end.");
+    entering.now_or_never().unwrap_or_else(|| Err(busy()))
 }
 
 fn scope<'a>(tenant: &'a str, prompt: &'a Prompt, decision: &'a Decision, version: Option<&'a str>) -> Scope<'a> {
@@ -185,11 +299,13 @@ impl Stream for Followed {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        let State { mut record, ticket, log, report, .. } = std::mem::take(self.state.get_mut().unwrap_or_else(PoisonError::into_inner));
-        record.attempts = log.iter().flat_map(AttemptLog::attempts).map(|attempt| (&attempt).into()).collect();
+        let State { mut record, ticket, log, works, report, .. } =
+            std::mem::take(self.state.get_mut().unwrap_or_else(PoisonError::into_inner));
+        record.attempts = attempts(works.as_ref(), log.as_ref()).iter().map(Into::into).collect();
         let costs = record.attempts.iter().filter_map(|attempt| attempt.cost_nano_usd);
         record.cost_nano_usd = costs.reduce(u64::saturating_add);
         record.estimated = record.attempts.iter().any(|attempt| attempt.estimated);
+        // An answer from the cache has no attempts; what was heard and spoken for it was paid for all the same.
         if let Some(report) = report {
             record.cached(report.status());
         }

@@ -36,13 +36,22 @@ pub(super) async fn complete(
     let body = body::json(request, &services.limits).await?;
     let ChatRequest { prompt, metadata, user, stream, spoken, heard, recalled, signals } = chat::read(body)?;
     let mut question = Question { prompt, metadata, user, heard, recalled, signals, stream: stream.is_some() };
-    let signals = app.hear(&mut question).await?;
+    let signals = app.hear(&mut question, &account).await?;
     // Before the model is asked: a format that cannot be written here must not cost an answer.
     let file = spoken.as_ref().map(|spoken| SpeechFile::new(spoken.format)).transpose();
     let file = file.map_err(|error| cannot_write(error).at("audio.format"))?;
     let (answer, telling) = app.ask(question, signals, &account).await?;
     let pieces = match &spoken {
-        Some(SpokenReply { voice, .. }) => read_aloud(answer.boxed(), services.synthesizer.as_ref(), Voice::new(voice_of(services, voice))),
+        Some(SpokenReply { voice, .. }) => {
+            let synthesizer = account.works(&services.speakers).synthesizer(&services.speakers);
+            let pieces = read_aloud(answer.boxed(), &synthesizer, Voice::new(voice_of(services, voice)));
+            let heard = move |piece: &Result<Piece, RouteError>| {
+                if let Ok(Piece::Spoken(_)) = piece {
+                    account.speaks();
+                }
+            };
+            pieces.inspect(heard).boxed()
+        }
         None => answer.map(|delta| delta.map(Piece::Delta)).boxed(),
     };
     match stream {
