@@ -46,7 +46,7 @@ use audio::{Frame, Probability};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
-pub use completion::{Completion, Delta, Finish, Usage};
+pub use completion::{Completion, Delta, Finish, Service, Usage};
 pub use continuation::Continuation;
 #[cfg(feature = "fetch")]
 pub use convert::ConvertError;

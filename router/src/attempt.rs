@@ -203,10 +203,13 @@ pub(crate) fn sum(one: Usage, other: Usage) -> Usage {
         input_tokens: one.input_tokens + other.input_tokens,
         cached_tokens: one.cached_tokens + other.cached_tokens,
         cache_write_tokens: one.cache_write_tokens + other.cache_write_tokens,
+        cache_write_hour_tokens: one.cache_write_hour_tokens + other.cache_write_hour_tokens,
         audio_input_tokens: one.audio_input_tokens + other.audio_input_tokens,
         output_tokens: one.output_tokens + other.output_tokens,
         reasoning_tokens: one.reasoning_tokens + other.reasoning_tokens,
         audio_output_tokens: one.audio_output_tokens + other.audio_output_tokens,
+        // Each was priced by itself; the last one is what the caller is told.
+        service: other.service,
     }
 }
 

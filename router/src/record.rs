@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use models::{ErrorKind, Finish, ModelError, Usage};
+use models::{ErrorKind, Finish, ModelError, Service, Usage};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
@@ -190,17 +190,21 @@ fn usage<S: Serializer>(usage: &Option<Usage>, to: S) -> Result<S::Ok, S::Error>
             map.serialize_entry(name, &count)?;
         }
     }
+    if usage.service != Service::Standard {
+        map.serialize_entry("service", usage.service.name())?;
+    }
     map.end()
 }
 
 /// The counts of a usage by their names.
-pub fn counts(usage: &Usage) -> [(&'static str, u64); 7] {
-    let Usage { input_tokens, cached_tokens, cache_write_tokens, audio_input_tokens, output_tokens, reasoning_tokens, audio_output_tokens } =
-        *usage;
+pub fn counts(usage: &Usage) -> [(&'static str, u64); 8] {
+    let Usage { input_tokens, cached_tokens, cache_write_tokens, cache_write_hour_tokens, .. } = *usage;
+    let Usage { audio_input_tokens, output_tokens, reasoning_tokens, audio_output_tokens, .. } = *usage;
     [
         ("input_tokens", input_tokens),
         ("cached_tokens", cached_tokens),
         ("cache_write_tokens", cache_write_tokens),
+        ("cache_write_hour_tokens", cache_write_hour_tokens),
         ("audio_input_tokens", audio_input_tokens),
         ("output_tokens", output_tokens),
         ("reasoning_tokens", reasoning_tokens),

@@ -16,7 +16,7 @@ use super::quirks::{CountOfTokens, Foreign, MostTokens, Quirks};
 use super::streamed::{self, Reader};
 use crate::remote::{self, Endpoint};
 use crate::sse::Event;
-use crate::{Delta, ErrorKind, Finish, LanguageModel, Message, ModelError, Part, Prompt, Role, Tool, ToolCall, Usage, WebSearch};
+use crate::{Delta, ErrorKind, Finish, LanguageModel, Message, ModelError, Part, Prompt, Role, Service, Tool, ToolCall, Usage, WebSearch};
 
 /// A provider that speaks the dialect at `endpoint`, and ignores what it does not know.
 pub fn provider(endpoint: Endpoint) -> Arc<dyn LanguageModel> {
@@ -59,12 +59,14 @@ pub(crate) struct Chunks {
     finished: bool,
     /// `[DONE]` came.
     done: bool,
+    /// How it is served.
+    service: Service,
 }
 
 impl Chunks {
     /// For an answer of `target`, `provider/model`.
     pub(crate) fn new(target: &str) -> Chunks {
-        Chunks { target: target.to_owned(), calls: Vec::new(), finished: false, done: false }
+        Chunks { target: target.to_owned(), calls: Vec::new(), finished: false, done: false, service: Service::Standard }
     }
 
     fn deltas(&mut self, chunk: &Value) -> Vec<Delta> {
@@ -104,7 +106,10 @@ impl Chunks {
                 deltas.push(Delta::Finish(finish));
             }
         }
-        deltas.extend(usage(&chunk["usage"]).map(Delta::Usage));
+        if let Some(service) = chunk["service_tier"].as_str() {
+            self.service = Service::of(service);
+        }
+        deltas.extend(usage(&chunk["usage"]).map(|usage| Delta::Usage(Usage { service: self.service, ..usage })));
         deltas
     }
 
@@ -253,6 +258,7 @@ fn usage(usage: &Value) -> Option<Usage> {
         cache_write_tokens: count("prompt_tokens_details", "cache_write_tokens").unwrap_or(0),
         audio_input_tokens: count("prompt_tokens_details", "audio_tokens").unwrap_or(0),
         audio_output_tokens: count("completion_tokens_details", "audio_tokens").unwrap_or(0),
+        ..Usage::default()
     })
 }
 

@@ -305,9 +305,11 @@ impl Drop for Open {
         let costs = record.attempts.iter().filter_map(|attempt| attempt.cost_nano_usd);
         record.cost_nano_usd = costs.reduce(u64::saturating_add);
         record.estimated = record.attempts.iter().any(|attempt| attempt.estimated);
-        // An answer from the cache has no attempts; what was heard and spoken for it was paid for all the same.
         if let Some(report) = report {
+            let paid = record.cost_nano_usd.filter(|_| report.status().hit().is_some());
             record.cached(report.status());
+            // The answer costs nothing; what was heard and spoken for it does all the same.
+            record.cost_nano_usd = paid.or(record.cost_nano_usd);
         }
         let used = record.attempts.iter().filter_map(|attempt| attempt.usage).map(|usage| usage.input_tokens + usage.output_tokens);
         let cost = Cost::from_nano_usd(record.cost_nano_usd.unwrap_or(0));

@@ -191,9 +191,13 @@ pub(crate) fn ping() -> Value {
 
 /// Anthropic counts what was read from and written to the cache apart from the rest, OpenAI as a part of it.
 fn usage_json(usage: Usage) -> Value {
+    let hour = usage.cache_write_hour_tokens.min(usage.cache_write_tokens);
     json!({
         "input_tokens": usage.input_tokens.saturating_sub(usage.cached_tokens).saturating_sub(usage.cache_write_tokens),
         "cache_creation_input_tokens": usage.cache_write_tokens,
+        "cache_creation": {
+            "ephemeral_5m_input_tokens": usage.cache_write_tokens - hour, "ephemeral_1h_input_tokens": hour,
+        },
         "cache_read_input_tokens": usage.cached_tokens,
         "output_tokens": usage.output_tokens,
     })

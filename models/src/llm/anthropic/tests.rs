@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::*;
 use crate::llm::streamed::replay;
-use crate::{Completion, ErrorKind, Finish, Message, Part, Role, Sampling, Tool, ToolCall, Usage};
+use crate::{Completion, ErrorKind, Finish, Message, Part, Role, Sampling, Service, Tool, ToolCall, Usage};
 
 fn prompt(model: &str, messages: Vec<Message>) -> Prompt {
     Prompt { model: model.into(), messages, ..Prompt::default() }
@@ -313,7 +313,8 @@ fn events(events: &[Value]) -> String {
 
 fn start() -> Value {
     json!({"type": "message_start", "message": {"usage": {"input_tokens": 10, "cache_read_input_tokens": 100,
-        "cache_creation_input_tokens": 1_000, "output_tokens": 1}}})
+        "cache_creation_input_tokens": 1_000, "cache_creation": {"ephemeral_5m_input_tokens": 700, "ephemeral_1h_input_tokens": 300},
+        "service_tier": "priority", "output_tokens": 1}}})
 }
 
 fn opened(index: u64, block: Value) -> Value {
@@ -356,7 +357,15 @@ fn calls_are_counted_by_themselves_and_empty_arguments_are_an_object() {
     assert_eq!((completion.text.as_str(), completion.finish, error), ("Hé", Some(Finish::ToolCalls), None));
     // What is no JSON goes on as the model wrote it.
     assert_eq!(completion.tool_calls, [call("t1", "f", "{}"), call("t2", "g", "{\"a\":oops"), call("t3", "h", "{\"b\":2}")]);
-    let usage = Usage { input_tokens: 1_110, cached_tokens: 100, cache_write_tokens: 1_000, output_tokens: 20, ..Usage::default() };
+    let usage = Usage {
+        input_tokens: 1_110,
+        cached_tokens: 100,
+        cache_write_tokens: 1_000,
+        cache_write_hour_tokens: 300,
+        output_tokens: 20,
+        service: Service::Priority,
+        ..Usage::default()
+    };
     assert_eq!(completion.usage, Some(usage));
 }
 

@@ -1,4 +1,4 @@
-//! What speech and vectors of a provider cost, behind the whole server: in the answer, and in the record.
+//! Speech and vectors of a provider behind the whole server: what they cost, in the answer and in the record, and speech that is kept.
 
 #[expect(unreachable_pub, reason = "shared by several tests")]
 mod common;
@@ -37,18 +37,14 @@ fn provider(asked: &Asked) -> Said {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn speech_and_vectors_are_priced_in_the_answer_and_in_the_record() {
-    let upstream = Mock::start(provider).await;
-    let folder = std::env::temp_dir().join(format!("timbre-speech-money-{}", std::process::id()));
-    let file = folder.join("requests.ndjson");
-    let config = format!(
+fn config(upstream: &Mock, file: &str) -> String {
+    format!(
         r#"
         default_model = "openai/gpt-4o"
         [models]
         local = false
         [record]
-        file = "{}"
+        file = "{file}"
         [voice]
         transcriber = "openai/whisper-1"
         synthesizer = "openai/tts-1"
@@ -57,10 +53,45 @@ async fn speech_and_vectors_are_priced_in_the_answer_and_in_the_record() {
         name = "openai"
         base_url = "http://{}/v1"
         "#,
-        file.display(),
         upstream.addr
-    );
-    let running = served(&config, &[]).await;
+    )
+}
+
+fn spoken(upstream: &Mock) -> Vec<Value> {
+    let speech = upstream.asked().into_iter().filter(|asked| asked.path == "/v1/audio/speech");
+    speech.map(|asked| asked.body["input"].clone()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_speech_of_a_cached_answer_is_kept() {
+    let upstream = Mock::start(provider).await;
+    let running = served(&config(&upstream, ""), &[]).await;
+    let ask = async |voice: &str, format: &str, stream: bool| {
+        let body = json!({"model": "openai/gpt-4o", "messages": [{"role": "user", "content": "How are you?"}], "seed": 1,
+            "stream": stream, "modalities": ["text", "audio"], "audio": {"voice": voice, "format": format}});
+        let (status, answer) = post(&running, "/v1/chat/completions", &body).await;
+        assert_eq!(status, 200, "{answer}");
+        answer
+    };
+    let first: Value = serde_json::from_str(&ask("alloy", "wav", false).await).expect("JSON");
+    let second: Value = serde_json::from_str(&ask("alloy", "wav", false).await).expect("JSON");
+    let sound = |answer: &Value| answer["choices"][0]["message"]["audio"]["data"].as_str().map(str::len);
+    // Two seconds' worth of bytes at 16 bits, in base64, with a head.
+    assert!(sound(&first) > Some(60_000) && sound(&first) == sound(&second), "{:?} {:?}", sound(&first), sound(&second));
+    assert_eq!(second["metadata"]["attempts"], json!([]));
+    // Another format, as a stream, has the same sound; another voice has not.
+    let streamed = ask("alloy", "pcm16", true).await;
+    assert!(streamed.contains("\"data\":") && streamed.ends_with("data: [DONE]\n\n"));
+    assert_eq!(spoken(&upstream).len(), 1);
+    running.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn speech_and_vectors_are_priced_in_the_answer_and_in_the_record() {
+    let upstream = Mock::start(provider).await;
+    let folder = std::env::temp_dir().join(format!("timbre-speech-money-{}", std::process::id()));
+    let file = folder.join("requests.ndjson");
+    let running = served(&config(&upstream, &file.display().to_string()), &[]).await;
 
     let sound = json!({"type": "input_audio", "input_audio": {"data": STANDARD.encode(wav()), "format": "wav"}});
     let body = json!({"model": "openai/gpt-4o", "messages": [{"role": "user", "content": [sound]}],
@@ -78,6 +109,7 @@ async fn speech_and_vectors_are_priced_in_the_answer_and_in_the_record() {
     assert_eq!(status, 200);
     let (status, _) = post(&running, "/v1/embeddings", &json!({"model": "openai/text-embedding-3-small", "input": "Hello."})).await;
     assert_eq!(status, 200);
+    assert_eq!(spoken(&upstream), ["Quite well.", "Hello."]);
     running.stop();
     let _ = running.done.await;
 
