@@ -136,6 +136,11 @@ pub trait LanguageModel: Send + Sync {
     fn searches(&self, _model: &str, _wish: &WebSearch, _tools: &[Tool]) -> bool {
         false
     }
+
+    /// Whether it sends an answer in one piece where the prompt lets it: that is cheaper for all, but tells nothing until the end.
+    fn answers_whole(&self) -> bool {
+        false
+    }
 }
 
 /// Text to speech.

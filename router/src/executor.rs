@@ -47,16 +47,21 @@ pub struct Executor {
 
 impl Executor {
     /// An answer of the first of `targets` that gives one. Nothing happens until it is polled, inside a tokio runtime.
-    pub(crate) fn answer(&self, decision: Decision, targets: Vec<Target>, limits: Limits, mut prompt: Prompt) -> Answer {
+    pub(crate) fn answer(&self, mut decision: Decision, targets: Vec<Target>, limits: Limits, mut prompt: Prompt) -> Answer {
         let log = AttemptLog::default();
-        let deltas = match Plan::take(&mut prompt, self.searcher.as_ref()) {
+        let plan = Plan::take(&mut prompt, self.searcher.as_ref());
+        let is_live = plan.is_some();
+        let deltas = match plan {
             Some(plan) => {
+                if plan.is_void(&targets, &prompt.tools) {
+                    decision.reason.push_str("; the web is not searched: the models cannot, and [search] names nobody who does");
+                }
                 let question = Question { prompt, plan: Some(Arc::new(plan)) };
                 search::run(self.clone(), targets, limits, question, log.clone())
             }
             None => race::run(self.clone(), targets, limits, prompt.into(), log.clone()),
         };
-        Answer { decision, deltas, log }
+        Answer { decision, deltas, log, is_live }
     }
 }
 

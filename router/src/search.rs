@@ -101,6 +101,12 @@ impl Plan {
         prompt
     }
 
+    /// Whether none of these targets will search: they cannot, nobody here does, and nothing that the caller wrote goes upstream.
+    pub(crate) fn is_void(&self, targets: &[Target], tools: &[Tool]) -> bool {
+        let searches = |target: &Target| target.model.searches(&target.name, &self.wish, tools);
+        self.searcher.is_none() && !self.wish.fields.contains_key("web_search_options") && !targets.iter().any(searches)
+    }
+
     fn tool(&self) -> Tool {
         let query = json!({ "type": "string", "description": "What to look for, in the words of a search engine." });
         Tool {

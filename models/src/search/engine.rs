@@ -157,6 +157,7 @@ fn clean(text: &str, most: usize) -> String {
         } else if !unseen {
             if std::mem::take(&mut space) {
                 cleaned.push(' ');
+                count += 1;
             }
             cleaned.push(c);
             count += 1;
@@ -278,6 +279,6 @@ mod tests {
             &query,
         );
         let shown: Vec<(&str, &str)> = kept.iter().map(|found| (found.title.as_str(), found.text.as_str())).collect();
-        assert_eq!(shown, [("www.a.org", "One two th"), ("a.org", "")]);
+        assert_eq!(shown, [("www.a.org", "One two t"), ("a.org", "")]);
     }
 }

@@ -177,8 +177,10 @@ impl Account {
         let decision = answer.decision().clone();
         let version = self.decided(&app.services.router, &answer);
         let tenant = self.lock().key.unwrap_or(KeyId::ANYBODY).to_string();
+        // What is found on the web is kept only for who asks for it; a variant may search without the request saying so.
+        let may_keep = !answer.is_live() || control.object.mode.is_some();
         answer.through(|deltas| {
-            let deltas = match (&app.services.cache, prompt) {
+            let deltas = match (&app.services.cache, prompt.filter(|_| may_keep)) {
                 (Some(cache), Some(prompt)) => {
                     let scope = scope(&tenant, prompt, &decision, version.as_deref());
                     let served = cache.serve(Lookup { scope, prompt, control, route: &Default::default() }, move || deltas);

@@ -76,7 +76,7 @@ fn prompt() -> impl Strategy<Value = Prompt> {
             tool_choice,
             sampling,
             extra,
-            web_search: None,
+            ..Prompt::default()
         },
     )
 }
