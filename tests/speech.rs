@@ -1,11 +1,11 @@
 //! Speech and vectors of a provider behind the whole server: what they cost, in the answer and in the record, and speech that is kept.
 
 #[expect(unreachable_pub, reason = "shared by several tests")]
-mod common;
+mod mock;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use common::{Asked, Mock, Said, post, served};
+use mock::{Asked, Mock, Said, post, served};
 use serde_json::{Value, json};
 
 /// One second of a tone: RIFF WAVE, PCM of 16 bits, mono at 16 kHz.

@@ -1,11 +1,11 @@
 //! Web search behind the whole server: who is asked for it, what a caller gets in each dialect, and backends that misbehave.
 
 #[expect(unreachable_pub, reason = "shared by several tests")]
-mod common;
+mod mock;
 
 use std::time::Duration;
 
-use common::{Asked, Mock, Said, post, served};
+use mock::{Asked, Mock, Said, post, served};
 use serde_json::{Value, json};
 use timbre::serve::Running;
 

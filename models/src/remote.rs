@@ -110,6 +110,13 @@ impl Endpoint {
         }
     }
 
+    /// Whether anything answers there: its list of models is asked for, and any answer but a failure of its own will do.
+    pub async fn is_up(&self, within: Duration) -> bool {
+        let Ok(request) = self.get("models", &[]) else { return false };
+        let answered = tokio::time::timeout(within, request.send()).await;
+        matches!(answered, Ok(Ok(response)) if !response.status().is_server_error())
+    }
+
     /// Whether its configuration sets this header.
     pub(crate) fn sets(&self, header: &str) -> bool {
         self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(header))

@@ -24,10 +24,8 @@ pub struct Attempt {
     pub status: Option<u16>,
     /// Tokens it took; `None` while it runs, and where it was refused before it began.
     pub usage: Option<Counted>,
-    /// What it cost in nano-USD, where the price is known. An estimate where its usage is one.
-    pub cost: Option<u64>,
-    /// Whether its cost is a guess for another reason: a price that the catalogue does not have.
-    pub guessed: bool,
+    /// What it cost, where the price is known.
+    pub cost: Option<Priced>,
     /// Where it went on with an answer that another target began: characters that were released before.
     pub resumed_at: Option<u64>,
 }
@@ -95,6 +93,11 @@ pub enum Outcome {
 }
 
 impl Attempt {
+    /// Whether its tokens or its cost are estimated.
+    pub fn is_estimated(&self) -> bool {
+        matches!(self.usage, Some(Counted::Estimated(_))) || self.cost.is_some_and(|cost| cost.estimated)
+    }
+
     /// A try that begins.
     pub fn new(target: impl Into<String>) -> Attempt {
         Attempt {
@@ -106,20 +109,8 @@ impl Attempt {
             status: None,
             usage: None,
             cost: None,
-            guessed: false,
             resumed_at: None,
         }
-    }
-
-    /// Fills in what it cost.
-    pub(crate) fn priced(&mut self, priced: Option<Priced>) {
-        self.cost = priced.map(|priced| priced.cost.nano_usd());
-        self.guessed = priced.is_some_and(|priced| priced.estimated);
-    }
-
-    /// Whether any number of it was not counted by who is paid.
-    pub fn is_estimated(&self) -> bool {
-        self.guessed || matches!(self.usage, Some(Counted::Estimated(_)))
     }
 }
 

@@ -15,9 +15,9 @@ use toml::{Table, Value};
 
 pub use card::{Abilities, Ability, Card, Kind, Tier};
 
-use crate::Amount;
-use crate::cost::Priced;
+use crate::cost::{Price, Priced, Prices};
 use crate::hash;
+use crate::{Amount, TargetFact};
 
 /// The list in the program.
 const LIST: &str = include_str!("../catalogue/models.toml");
@@ -153,6 +153,22 @@ impl Catalogue {
     /// What a model is paid for an amount; `None` where the model or its price is not known.
     pub fn price(&self, id: &str, amount: Amount<'_>) -> Option<Priced> {
         self.card(id)?.price(amount)
+    }
+
+    /// What rules and sorting see of a model; `None` where it is not known. An entry of the user's that names no abilities says nothing
+    /// about them.
+    pub fn fact(&self, id: &str) -> Option<TargetFact> {
+        let card = self.card(id)?;
+        let usd = |price: fn(&Prices) -> Price| card.prices.as_ref().map(|prices| price(prices).usd());
+        let is_silent = card.abilities == Abilities::default() && self.0.own.contains_key(&*card.id);
+        Some(TargetFact {
+            price_input: usd(|prices| prices.input),
+            price_output: usd(|prices| prices.output),
+            context: card.context,
+            abilities: (!is_silent).then_some(card.abilities),
+            dialogue: Some(matches!(card.kind, Kind::Chat | Kind::Responses | Kind::Completion)),
+            ..TargetFact::default()
+        })
     }
 
     /// The model of an id, or of a raw name if only one provider has it.

@@ -10,7 +10,6 @@ use crate::cost::Priced;
 use crate::health::Breaker;
 use crate::route::{Limits, Target};
 use crate::search::{self, Plan, Question};
-use crate::shadow::Shadow;
 use crate::{Answer, AttemptLog, Decision, Health, Searcher, TargetFact, TargetFacts, race};
 
 /// What is paid for.
@@ -39,8 +38,6 @@ pub struct Executor {
     pub health: Health,
     /// What attempts cost.
     pub price: Option<Price>,
-    /// Where requests are mirrored to that nobody waits for; `None`: they are not.
-    pub shadow: Option<Shadow>,
     /// How the web is searched for models that cannot; `None`: it is not.
     pub searcher: Option<Searcher>,
 }

@@ -329,7 +329,10 @@ impl Race {
             }
         };
         self.executor.health.report(&target.id, &verdict, now.into_std());
-        let priced = counted.and_then(|counted| self.executor.price.as_ref()?(&target.id, Amount::Tokens(&counted.usage())));
+        let cost = counted.and_then(|counted| {
+            let priced = self.executor.price.as_ref()?(&target.id, Amount::Tokens(&counted.usage()))?;
+            Some(if matches!(counted, Counted::Estimated(_)) { priced.guessed() } else { priced })
+        });
         self.log.update(id, |attempt| {
             if let Outcome::Failed(error) = &outcome {
                 attempt.status = error.status;
@@ -338,7 +341,7 @@ impl Race {
             attempt.first_token = first_content;
             attempt.total = now - since;
             attempt.usage = counted;
-            attempt.priced(priced);
+            attempt.cost = cost;
         });
         counted
     }

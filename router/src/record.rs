@@ -9,9 +9,10 @@ use models::{ErrorKind, Finish, ModelError, Service, Usage};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use crate::{Attempt, CacheStatus, Decision, Outcome};
+use crate::{Attempt, CacheStatus, Decision, Outcome, Shadowed};
 
-/// One request, or one response of a call, from its arrival to its last byte. Durations are written in milliseconds, costs in billionths of a US dollar.
+/// One request, or one response of a call, from its arrival to its last byte. Durations are written in milliseconds, costs in billionths of
+/// a US dollar.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Record {
     /// The request's id, as in `x-request-id`.
@@ -23,7 +24,7 @@ pub struct Record {
     pub key: Option<String>,
     /// `user` of the request.
     pub user: Option<String>,
-    /// The caller's dialect: `chat`, `responses`, `messages`, `realtime`, ...
+    /// The caller's dialect: `chat`, `responses`, `messages`, `realtime`, ...; `shadow` of a request that was mirrored.
     pub dialect: &'static str,
     /// The path that was called.
     pub endpoint: String,
@@ -31,8 +32,8 @@ pub struct Record {
     pub model: String,
     /// The router that decided; `None` where the request named its target.
     pub router: Option<String>,
-    /// The version of that router.
-    pub version: Option<String>,
+    /// The version of that router: 0 for one of the configuration.
+    pub version: Option<u64>,
     /// The route chosen.
     pub route: Option<String>,
     /// The variant chosen.
@@ -119,9 +120,17 @@ impl Record {
     /// Fills in who was chosen, and why.
     pub fn decided(&mut self, decision: &Decision) {
         self.router = decision.router.clone();
+        self.version = decision.version;
         self.route = Some(decision.route.clone());
         self.variant = decision.variant.clone();
         self.reason = Some(decision.reason.clone());
+    }
+
+    /// Fills in who was tried, and what all of that cost.
+    pub fn tried(&mut self, attempts: &[Attempt]) {
+        self.attempts = attempts.iter().map(AttemptRecord::from).collect();
+        self.cost_nano_usd = self.attempts.iter().filter_map(|attempt| attempt.cost_nano_usd).reduce(u64::saturating_add);
+        self.estimated = self.attempts.iter().any(|attempt| attempt.estimated);
     }
 
     /// Fills in what the cache did. An answer from the cache costs nothing.
@@ -131,6 +140,22 @@ impl Record {
             self.cost_nano_usd = Some(0);
             self.estimated = false;
         }
+    }
+}
+
+impl From<Shadowed> for Record {
+    /// A record of its own, under the id of the request that was mirrored; its dialect is `shadow`.
+    fn from(shadowed: Shadowed) -> Record {
+        let Shadowed { id, time, decision, target, answer, attempts, total } = shadowed;
+        let mut record = Record { id, time, dialect: "shadow", model: target, cache: "off", total: Some(total), ..Record::default() };
+        record.decided(&decision);
+        record.tried(&attempts);
+        record.first_content = attempts.last().and_then(|attempt| attempt.first_token);
+        match answer {
+            Ok(completion) => (record.status, record.usage, record.finish) = (200, completion.usage, completion.finish),
+            Err(error) => (record.status, record.error) = (error.status(), Some(error.code().to_owned())),
+        }
+        record
     }
 }
 
@@ -152,7 +177,7 @@ impl From<&Attempt> for AttemptRecord {
             first_content: attempt.first_token,
             total: Some(attempt.total),
             usage: attempt.usage.map(|counted| counted.usage()),
-            cost_nano_usd: attempt.cost,
+            cost_nano_usd: attempt.cost.map(|priced| priced.cost.nano_usd()),
             estimated: attempt.is_estimated(),
         }
     }
@@ -225,11 +250,12 @@ mod tests {
             Attempt { outcome: Outcome::Failed(failed), status: Some(401), total: Duration::from_micros(12_345), ..Attempt::new("up/big") };
         let decision = Decision {
             router: Some("support".into()),
+            version: Some(3),
             route: "sad".into(),
             variant: Some("v1".into()),
             reason: "emotion == \"sad\"".into(),
             targets: vec!["up/big".into()],
-            shadow: None,
+            ..Decision::default()
         };
         let mut record = Record {
             id: "req_1".into(),
@@ -248,6 +274,7 @@ mod tests {
         let said = |pointer: &str| written.pointer(pointer).cloned().unwrap_or(Value::Null);
         for (pointer, expected) in [
             ("/router", json!("support")),
+            ("/version", json!(3)),
             ("/reason", json!("emotion == \"sad\"")),
             ("/attempts/0/error", json!("unauthorized")),
             ("/attempts/0/status", json!(401)),

@@ -205,7 +205,7 @@ impl Drop for Working {
                 Used::Tokens(counted) => Some(*counted),
                 Used::Nothing | Used::Heard(_) | Used::Spoken { .. } => None,
             };
-            attempt.priced(priced);
+            attempt.cost = priced;
             if let Outcome::Failed(error) = &self.outcome {
                 attempt.status = error.status;
             }

@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use futures::StreamExt;
-use models::{Delta, Finish, Prompt, Role, Signals};
+use models::{Delta, Finish, Prompt, Role, Signals, Usage};
 use router::{Facts, Works};
 use tracing::{info, warn};
 use web::call::{Content, Ending, Event, InputItem, Item, ItemContent, ItemId, Place, Response, ResponseConfig, Routed, Status};
@@ -57,12 +57,15 @@ impl Session {
         let spoken = response.spoken.unwrap_or(self.config.spoken);
         let voice = self.engines.voice(response.voice.as_ref().or(self.config.voice.as_ref()));
         let name = self.name("resp");
-        let account = match self.open(&name, &prompt) {
+        let (account, estimate) = match self.open(&name, &prompt) {
             Ok(account) => account,
             Err(error) => return self.fail(event_id, "rate_limit_exceeded", None, error.message).await,
         };
-        let answer = match self.engines.router.complete(router::Request { prompt, facts }) {
-            Ok(answer) => account.watch(&self.engines.router, answer),
+        let answer = match self.engines.router.complete(router::Request { prompt, facts, ..router::Request::default() }) {
+            Ok(answer) => match account.reserve_at_once(&self.engines.router, answer.decision(), estimate) {
+                Ok(()) => account.watch(answer),
+                Err(error) => return self.fail(event_id, "rate_limit_exceeded", None, error.message).await,
+            },
             Err(error) => {
                 account.answered(error.status(), Some(error.code().to_owned()));
                 let param = error.param().map(|_| "session.model");
@@ -78,6 +81,7 @@ impl Session {
             answer.map(|delta| delta.map(models::Piece::Delta)).boxed()
         };
         let id = self.reply_number();
+        self.engines.router.remember(&name, self.config.user.as_deref(), &routed.0);
         let codec = spoken.then_some(self.config.output);
         let reply = match Reply::new(id, name.clone(), routed, stream, codec) {
             Ok(reply) => reply,
@@ -104,7 +108,7 @@ impl Session {
     }
 
     /// Opens the books of an answer, if its caller has room for it. It takes with it what was heard since the last one.
-    fn open(&mut self, name: &str, prompt: &Prompt) -> Result<Account, ApiError> {
+    fn open(&mut self, name: &str, prompt: &Prompt) -> Result<(Account, Option<Usage>), ApiError> {
         let works = std::mem::replace(&mut self.works, Works::new(self.engines.speakers.price.clone()));
         let spoke = self.spoke.take();
         let account = Account::of_response(&self.books, name, spoke.unwrap_or_else(Instant::now), works)?;
@@ -112,8 +116,8 @@ impl Session {
             account.transcribed();
         }
         let signals = self.signals.as_deref().map(Signals::names).unwrap_or_default();
-        account.ask_at_once(prompt, self.config.user.as_deref(), signals)?;
-        Ok(account)
+        let estimate = account.ask(prompt, self.config.user.as_deref(), true, signals);
+        Ok((account, estimate))
     }
 
     /// Inputs that ask for nothing.

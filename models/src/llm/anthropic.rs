@@ -15,7 +15,7 @@ use futures::stream::BoxStream;
 
 use super::streamed;
 use crate::remote::Endpoint;
-use crate::{Delta, LanguageModel, ModelError, Prompt, Tool, WebSearch};
+use crate::{Continuation, Delta, LanguageModel, ModelError, Prompt, Tool, WebSearch};
 
 pub(crate) use events::Events;
 pub use request::request;
@@ -26,6 +26,11 @@ const VERSION: &str = "2023-06-01";
 /// A provider that speaks the dialect at `endpoint`.
 pub fn provider(endpoint: Endpoint) -> Arc<dyn LanguageModel> {
     Arc::new(Provider { endpoint })
+}
+
+/// How `model` goes on with an answer that was begun elsewhere.
+pub(super) fn continuation(model: &str) -> Continuation {
+    version::continuation(model)
 }
 
 struct Provider {
@@ -53,6 +58,10 @@ impl LanguageModel for Provider {
 
     fn searches(&self, model: &str, _wish: &WebSearch, tools: &[Tool]) -> bool {
         version::searches(model) && tools.iter().all(|tool| tool.name != request::WEB_SEARCH)
+    }
+
+    fn continuation(&self, model: &str) -> Continuation {
+        continuation(model)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::WebSearch;
+use crate::{Continuation, WebSearch};
 
 /// What a server does not take, or names otherwise. The default is a server that ignores what it does not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub struct Quirks {
     pub vectors: Vectors,
     /// Which of its models search the web by themselves, and how they are asked to.
     pub search: Search,
+    /// How it goes on with an answer that was begun elsewhere.
+    pub begun: Begun,
 }
 
 impl Quirks {
@@ -39,6 +41,7 @@ impl Quirks {
         refused_in_messages: &[],
         vectors: Vectors::Unsaid,
         search: Search::Named,
+        begun: Begun::Asked,
     };
 }
 
@@ -141,5 +144,33 @@ impl Search {
             }
         }
         body.insert("web_search_options".into(), options);
+    }
+}
+
+/// How a server goes on with an answer that was begun elsewhere. Only what its makers promise: one that ignores the wish begins anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// It does not by itself: it is asked in words.
+    Asked,
+    /// From a trailing assistant message.
+    Trailing,
+    /// The same, for the Claude models whose own API does so.
+    TrailingForClaude,
+    /// From a trailing assistant message that says `"prefix": true`.
+    Prefix,
+    /// From a trailing assistant message, where `continue_final_message` says so.
+    Final,
+}
+
+impl Begun {
+    /// How `model` does.
+    pub fn of(self, model: &str) -> Continuation {
+        match self {
+            Begun::Asked => Continuation::Asked,
+            Begun::Trailing => Continuation::Trailing,
+            Begun::TrailingForClaude => super::anthropic::continuation(model),
+            Begun::Prefix => Continuation::Prefix,
+            Begun::Final => Continuation::Final,
+        }
     }
 }

@@ -16,7 +16,7 @@ use super::sources::{self, Sources};
 use super::{AT_ONCE, Hidden, Plan, Question, Searcher};
 use crate::attempt::{self, Work};
 use crate::route::{Limits, Target};
-use crate::{Attempt, AttemptLog, Executor, Outcome, RouteError, hash, race};
+use crate::{Attempt, AttemptLog, Cost, Executor, Outcome, Priced, RouteError, hash, race};
 
 /// What an answer needs.
 pub(super) struct Rounds {
@@ -251,7 +251,7 @@ async fn search(log: AttemptLog, searcher: Searcher, plan: Arc<Plan>, call: Tool
     log.update(attempt, |attempt| {
         attempt.total = began.elapsed();
         // A search that fails is not billed by any of the backends.
-        attempt.cost = Some(results.as_ref().map_or(0, |_| searcher.bounds.price.nano_usd()));
+        attempt.cost = Some(Priced { cost: results.as_ref().map_or(Cost::ZERO, |_| searcher.bounds.price), estimated: false });
         attempt.outcome = match &results {
             Ok(_) => Outcome::Answered(None),
             Err(error) => {

@@ -6,7 +6,7 @@ use axum::http::HeaderMap;
 use axum::http::header::CACHE_CONTROL;
 use futures::stream::BoxStream;
 use futures::{FutureExt, Stream, StreamExt};
-use models::{Delta, Prompt};
+use models::{Delta, Prompt, Usage};
 use router::cost::prompt_tokens;
 use router::limit::{KeyId, Policy, Use};
 use router::{
@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::App;
 use super::limit::Ticket;
+use crate::wire::router::scored_by;
 use crate::{ApiError, RecordSink};
 
 /// Tokens that an answer is taken to have where nobody bounds it, until it is known.
@@ -53,6 +54,7 @@ struct Open {
 #[derive(Default)]
 struct State {
     record: Record,
+    name: String,
     key: Option<KeyId>,
     ticket: Ticket,
     cache_control: Option<String>,
@@ -62,8 +64,8 @@ struct State {
 }
 
 impl Account {
-    /// Opens one for a request that came now.
-    pub(super) fn open(sink: Option<RecordSink>, id: &str, path: &str, headers: &HeaderMap) -> Account {
+    /// Opens one for a request that came now. Its caller may have given it any `id`; its `name` is no other request's.
+    pub(super) fn open(sink: Option<RecordSink>, id: &str, name: String, path: &str, headers: &HeaderMap) -> Account {
         let control = headers.get(CACHE_CONTROL).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let dialect = dialect(path);
         let sink = sink.filter(|_| dialect.is_some());
@@ -76,7 +78,7 @@ impl Account {
             cache: "off",
             ..Record::default()
         };
-        let state = State { record, cache_control: control, ..State::default() };
+        let state = State { record, name, cache_control: control, ..State::default() };
         Account(Arc::new(Open { began: Instant::now(), sink, state: Mutex::new(state) }))
     }
 
@@ -102,9 +104,10 @@ impl Account {
         ticket.map(|_| account.clone()).inspect_err(|error| account.answered(error.status, error.code.map(str::to_owned)))
     }
 
-    /// As [`Account::ask`], without a queue.
-    pub fn ask_at_once(&self, prompt: &Prompt, user: Option<&str>, signals: Vec<&'static str>) -> Result<(), ApiError> {
-        at_once(self.ask(prompt, user, true, signals)).inspect_err(|error| self.answered(error.status, error.code.map(str::to_owned)))
+    /// As `reserve`, without a queue.
+    pub fn reserve_at_once(&self, router: &Router, decision: &Decision, estimate: Option<Usage>) -> Result<(), ApiError> {
+        let Some(usage) = estimate else { return Ok(()) };
+        at_once(self.reserve(router, decision, &usage)).inspect_err(|error| self.answered(error.status, error.code.map(str::to_owned)))
     }
 
     /// What is heard, spoken and embedded for it.
@@ -140,20 +143,35 @@ impl Account {
         (state.key, state.ticket) = (Some(key), ticket);
     }
 
-    /// What is asked. Its caller must have room for it.
-    pub async fn ask(&self, prompt: &Prompt, user: Option<&str>, stream: bool, signals: Vec<&'static str>) -> Result<(), ApiError> {
-        let ticket = {
-            let mut state = self.lock();
-            let record = &mut state.record;
-            (record.model, record.user) = (prompt.model.clone(), user.map(str::to_owned));
-            (record.stream, record.signals) = (stream, signals);
-            state.ticket.clone()
+    /// The request's id, as its caller knows it.
+    pub(super) fn id(&self) -> String {
+        self.lock().record.id.clone()
+    }
+
+    /// What the ids of its answer end with.
+    pub(super) fn name(&self) -> String {
+        self.lock().name.clone()
+    }
+
+    /// What is asked, and what it is taken to use; `None` where nothing is limited.
+    pub fn ask(&self, prompt: &Prompt, user: Option<&str>, stream: bool, signals: Vec<&'static str>) -> Option<Usage> {
+        let mut state = self.lock();
+        let record = &mut state.record;
+        (record.model, record.user) = (prompt.model.clone(), user.map(str::to_owned));
+        (record.stream, record.signals) = (stream, signals);
+        let output_tokens = prompt.sampling.max_tokens.map_or(USUAL_ANSWER, u64::from);
+        (!state.ticket.is_free()).then(|| Usage { input_tokens: prompt_tokens(prompt), output_tokens, ..Usage::default() })
+    }
+
+    /// Reserves what the request is taken to use, at the price of the target that is asked first. Its caller must have room for it.
+    pub(super) async fn reserve(&self, router: &Router, decision: &Decision, usage: &Usage) -> Result<(), ApiError> {
+        let (ticket, user) = {
+            let state = self.lock();
+            (state.ticket.clone(), state.record.user.clone())
         };
-        if ticket.is_free() {
-            return Ok(());
-        }
-        let most = prompt.sampling.max_tokens.map_or(USUAL_ANSWER, u64::from);
-        ticket.reserve(user, Use { requests: 1, tokens: prompt_tokens(prompt) + most, cost: Cost::ZERO }).await
+        let priced = decision.targets.first().and_then(|target| router.price(target, usage));
+        let cost = priced.map_or(Cost::ZERO, |priced| priced.cost);
+        ticket.reserve(user.as_deref(), Use { requests: 1, tokens: usage.input_tokens + usage.output_tokens, cost }).await
     }
 
     /// The same of an engine that gives no answer in words, and of the tokens that it will take.
@@ -175,15 +193,23 @@ impl Account {
     /// The answer, from the cache where it is there, and on the books.
     pub(super) fn follow(&self, app: &App, prompt: Option<&Prompt>, control: &CacheControl, answer: Answer) -> Answer {
         let decision = answer.decision().clone();
-        let version = self.decided(&app.services.router, &answer);
-        let tenant = self.lock().key.unwrap_or(KeyId::ANYBODY).to_string();
+        self.decided(&answer);
+        let tenant = {
+            let state = self.lock();
+            let (id, user, router) = (scored_by(&state.record.id), state.record.user.as_deref(), &app.services.router);
+            router.remember(id, user, &decision);
+            if id != state.name {
+                router.remember(&state.name, user, &decision);
+            }
+            state.key.unwrap_or(KeyId::ANYBODY).to_string()
+        };
         // What is found on the web is kept only for who asks for it; a variant may search without the request saying so.
-        let may_keep = !answer.is_live() || control.object.mode.is_some();
+        let may_keep = !answer.is_live() || control.object.mode.or(decision.cache.mode).is_some();
         answer.through(|deltas| {
             let deltas = match (&app.services.cache, prompt.filter(|_| may_keep)) {
                 (Some(cache), Some(prompt)) => {
-                    let scope = scope(&tenant, prompt, &decision, version.as_deref());
-                    let served = cache.serve(Lookup { scope, prompt, control, route: &Default::default() }, move || deltas);
+                    let scope = scope(&tenant, prompt, &decision);
+                    let served = cache.serve(Lookup { scope, prompt, control, route: &decision.cache }, move || deltas);
                     self.lock().report = Some(served.report);
                     served.deltas
                 }
@@ -195,20 +221,16 @@ impl Account {
 
     /// The answer, on the books.
     #[must_use]
-    pub fn watch(&self, router: &Router, answer: Answer) -> Answer {
-        self.decided(router, &answer);
+    pub fn watch(&self, answer: Answer) -> Answer {
+        self.decided(&answer);
         answer.through(|deltas| Followed { deltas, account: self.clone() }.boxed())
     }
 
-    /// Writes down who answers; the version of the router that decided.
-    fn decided(&self, router: &Router, answer: &Answer) -> Option<String> {
-        let decision = answer.decision();
-        let version = decision.router.as_ref().and_then(|id| router.router(id).ok()).map(|listed| listed.version.to_string());
+    /// Writes down who answers.
+    fn decided(&self, answer: &Answer) {
         let mut state = self.lock();
-        state.record.decided(decision);
-        state.record.version.clone_from(&version);
+        state.record.decided(answer.decision());
         state.log = Some(answer.log());
-        version
     }
 
     /// The head of the answer is on its way, or what came instead of one.
@@ -261,11 +283,11 @@ fn at_once<T>(entering: impl Future<Output = Result<T, ApiError>>) -> Result<T, 
     entering.now_or_never().unwrap_or_else(|| Err(busy()))
 }
 
-fn scope<'a>(tenant: &'a str, prompt: &'a Prompt, decision: &'a Decision, version: Option<&'a str>) -> Scope<'a> {
+fn scope<'a>(tenant: &'a str, prompt: &'a Prompt, decision: &'a Decision) -> Scope<'a> {
     Scope {
         tenant,
         model: &prompt.model,
-        router: decision.router.as_deref().zip(version),
+        router: decision.router.as_deref().zip(decision.version),
         route: &decision.route,
         variant: decision.variant.as_deref(),
     }
@@ -303,10 +325,7 @@ impl Drop for Open {
     fn drop(&mut self) {
         let State { mut record, ticket, log, works, report, .. } =
             std::mem::take(self.state.get_mut().unwrap_or_else(PoisonError::into_inner));
-        record.attempts = attempts(works.as_ref(), log.as_ref()).iter().map(Into::into).collect();
-        let costs = record.attempts.iter().filter_map(|attempt| attempt.cost_nano_usd);
-        record.cost_nano_usd = costs.reduce(u64::saturating_add);
-        record.estimated = record.attempts.iter().any(|attempt| attempt.estimated);
+        record.tried(&attempts(works.as_ref(), log.as_ref()));
         if let Some(report) = report {
             let paid = record.cost_nano_usd.filter(|_| report.status().hit().is_some());
             record.cached(report.status());

@@ -86,8 +86,7 @@ fn prompt(wish: Value, tools: &[&str]) -> Prompt {
 
 impl Bench {
     async fn ask(&self, prompt: Prompt) -> (Completion, Vec<Attempt>) {
-        let decision =
-            Decision { router: None, route: "direct".to_owned(), variant: None, reason: String::new(), targets: Vec::new(), shadow: None };
+        let decision = Decision { route: "direct".to_owned(), ..Decision::default() };
         let target = Target { id: "p/m".to_owned(), name: "m".to_owned(), model: self.model.clone() };
         let mut answer = self.executor.answer(decision, vec![target], Limits::default(), prompt);
         let mut completion = Completion::default();
@@ -122,7 +121,8 @@ async fn a_model_that_cannot_search_is_given_what_was_found() {
     assert_eq!(annotated(&completion), ["https://news 24-27"]);
     assert_eq!((completion.tool_calls.len(), completion.finish), (0, Some(Finish::Stop)));
     assert_eq!(completion.usage.map(|usage| (usage.input_tokens, usage.output_tokens)), Some((20, 2)));
-    let work: Vec<(&str, Option<u64>)> = attempts.iter().map(|attempt| (attempt.work.name(), attempt.cost)).collect();
+    let work: Vec<(&str, Option<u64>)> =
+        attempts.iter().map(|attempt| (attempt.work.name(), attempt.cost.map(|priced| priced.cost.nano_usd()))).collect();
     assert_eq!(work, [("answer", None), ("search", Some(5)), ("answer", None)]);
     let searches = &completion.extra["message"]["web_searches"];
     assert_eq!((&searches[0]["query"], &searches[0]["results"][0]["url"]), (&json!("news"), &json!("https://news")));
