@@ -18,8 +18,9 @@ use tokio::time::{Instant, timeout_at};
 use crate::attempt::{self, AttemptId, Seen};
 use crate::health::{Admission, Verdict};
 use crate::route::{Limits, Target};
+use crate::search::Question;
 use crate::survive::{self, Sent, Stitch};
-use crate::{Attempt, AttemptLog, Counted, Executor, Outcome, RouteError, duration};
+use crate::{Amount, Attempt, AttemptLog, Counted, Executor, Outcome, RouteError, duration};
 
 type Deltas = BoxStream<'static, Result<Delta, ModelError>>;
 type Item = Option<Result<Delta, ModelError>>;
@@ -29,13 +30,13 @@ pub(crate) fn run(
     executor: Executor,
     targets: Vec<Target>,
     limits: Limits,
-    prompt: Prompt,
+    question: Question,
     log: AttemptLog,
 ) -> BoxStream<'static, Result<Delta, RouteError>> {
-    let (mut limits, mut prompt) = (limits, prompt);
+    let (mut limits, mut question) = (limits, question);
     // A stream shows early that a target fails. Where nobody could take over, and nobody set a patience, it would help no one.
-    prompt.whole &= targets.len() == 1 && limits.are_usual() && targets.iter().all(|target| target.model.answers_whole());
-    if prompt.whole {
+    question.prompt.whole &= targets.len() == 1 && limits.are_usual() && targets.iter().all(|target| target.model.answers_whole());
+    if question.prompt.whole {
         limits.first_content = limits.total;
     }
     let race = Race {
@@ -43,7 +44,7 @@ pub(crate) fn run(
         chain: Chain::new(targets),
         executor,
         limits,
-        prompt,
+        question,
         log,
         state: State::Opening(Vec::new()),
         broken: None,
@@ -58,7 +59,7 @@ struct Race {
     executor: Executor,
     chain: Chain,
     limits: Limits,
-    prompt: Prompt,
+    question: Question,
     log: AttemptLog,
     state: State,
     /// What was released, where another target could go on from it.
@@ -84,6 +85,8 @@ struct Chain {
     skipped: VecDeque<Next>,
     /// Breakers are not heeded: all are open, or only they are left to go on with an answer.
     is_desperate: bool,
+    /// Nobody was asked yet.
+    is_fresh: bool,
 }
 
 enum State {
@@ -173,22 +176,23 @@ impl Race {
     fn begin(&mut self) -> bool {
         let now = Instant::now();
         self.chain.is_desperate |= self.broken.is_some();
-        let Some(Next { target, how }) = self.chain.pick(&self.executor, now, self.log.is_empty()) else { return false };
+        let Some(Next { target, how }) = self.chain.pick(&self.executor, now) else { return false };
         let mut attempt = Attempt::new(&target.id);
         let going_on = self.broken.is_some().then(|| {
             let sent = self.sent.as_ref().map_or("", Sent::text);
             attempt.resumed_at = Some(sent.chars().count() as u64);
-            let how = survive::way(&self.prompt, how.unwrap_or_else(|| target.model.continuation(&target.name)));
-            let (prompt, stitch) = survive::go_on(&self.prompt, sent, how);
+            let how = survive::way(&self.question.prompt, how.unwrap_or_else(|| target.model.continuation(&target.name)));
+            let (prompt, stitch) = survive::go_on(&self.question.prompt, sent, how);
             Box::new(GoingOn { how, prompt, stitch })
         });
-        let prompt = going_on.as_ref().map_or(&self.prompt, |going_on| &going_on.prompt).clone();
+        let prompt = going_on.as_ref().map_or(&self.question.prompt, |going_on| &going_on.prompt).clone();
+        let prompt = self.question.put(prompt, &target);
         let contender = Contender {
             id: self.log.begin(attempt),
             deltas: target.model.complete(Prompt { model: target.name.clone(), ..prompt }),
             target,
             since: now,
-            whole: self.prompt.whole,
+            whole: self.question.prompt.whole,
             first: None,
             seen: Seen::default(),
             finish: None,
@@ -306,7 +310,7 @@ impl Race {
         let Contender { target, id, since, first, seen, going_on, deltas, .. } = contender;
         drop(deltas);
         let now = Instant::now();
-        let prompt = going_on.as_ref().map_or(&self.prompt, |going_on| &going_on.prompt);
+        let prompt = going_on.as_ref().map_or(&self.question.prompt, |going_on| &going_on.prompt);
         let counted = match &outcome {
             Outcome::Answered(_) => Some(seen.count(prompt, true)),
             // It never read the prompt, or never said so: nobody is charged for that.
@@ -326,7 +330,7 @@ impl Race {
         };
         self.executor.health.report(&target.id, &verdict, now.into_std());
         let cost = counted.and_then(|counted| {
-            let priced = self.executor.price.as_ref()?(&target.id, &counted.usage())?;
+            let priced = self.executor.price.as_ref()?(&target.id, Amount::Tokens(&counted.usage()))?;
             Some(if matches!(counted, Counted::Estimated(_)) { priced.guessed() } else { priced })
         });
         self.log.update(id, |attempt| {
@@ -364,11 +368,12 @@ impl Drop for Race {
 impl Chain {
     fn new(targets: Vec<Target>) -> Chain {
         let next = targets.into_iter().map(|target| Next { target, how: None }).collect();
-        Chain { next, skipped: VecDeque::new(), is_desperate: false }
+        Chain { next, skipped: VecDeque::new(), is_desperate: false, is_fresh: true }
     }
 
     /// The next target that is well. Where none is and none was asked yet, they are asked all the same.
-    fn pick(&mut self, executor: &Executor, now: Instant, is_first: bool) -> Option<Next> {
+    fn pick(&mut self, executor: &Executor, now: Instant) -> Option<Next> {
+        let is_first = std::mem::take(&mut self.is_fresh);
         while let Some(next) = self.next.pop_front() {
             if executor.health.admit(&next.target.id, now.into_std()) != Admission::Refused || self.is_desperate {
                 return Some(next);

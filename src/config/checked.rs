@@ -17,6 +17,7 @@ use router::{Provider, Router, RouterObject};
 
 use super::provider::providers;
 use super::record::{RecordConfig, state_folder};
+use super::search::SearchConfig;
 use super::written::{self, Written};
 use super::{ConfigError, Environment};
 
@@ -54,6 +55,8 @@ pub struct Config {
     pub semantic: bool,
     /// Where records of requests go; `None`: nowhere.
     pub record: Option<RecordConfig>,
+    /// Who searches the web for models that cannot; `None`: nobody.
+    pub search: Option<SearchConfig>,
     /// Who answers prompts; `embedded` is one of them where models run in this process.
     pub providers: Vec<ProviderConfig>,
     /// Routers; their rules compile.
@@ -121,6 +124,19 @@ pub enum TranscriberChoice {
     },
 }
 
+impl TranscriberChoice {
+    /// The name under which its work is recorded and priced, `provider/model`.
+    pub fn target(&self) -> String {
+        match self {
+            TranscriberChoice::None => "embedded/none".to_owned(),
+            TranscriberChoice::Auto => "embedded/auto".to_owned(),
+            TranscriberChoice::Moonshine => "embedded/moonshine".to_owned(),
+            TranscriberChoice::Whisper => "embedded/whisper".to_owned(),
+            TranscriberChoice::Remote { provider, model } => format!("{provider}/{model}"),
+        }
+    }
+}
+
 /// A synthesizer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SynthesizerChoice {
@@ -139,6 +155,19 @@ pub enum SynthesizerChoice {
         /// The model, as the provider knows it.
         model: String,
     },
+}
+
+impl SynthesizerChoice {
+    /// The name under which its work is recorded and priced, `provider/model`.
+    pub fn target(&self) -> String {
+        match self {
+            SynthesizerChoice::None => "embedded/none".to_owned(),
+            SynthesizerChoice::Hibari => "embedded/hibari".to_owned(),
+            SynthesizerChoice::Kokoro => "embedded/kokoro".to_owned(),
+            SynthesizerChoice::Espeak => "embedded/espeak".to_owned(),
+            SynthesizerChoice::Remote { provider, model } => format!("{provider}/{model}"),
+        }
+    }
 }
 
 /// How the end of a turn is found.
@@ -258,6 +287,7 @@ impl Written {
             cache: self.cache.check()?,
             semantic: self.cache.semantic,
             record: self.record.check(environment)?,
+            search: self.search.check(environment)?,
             models: Models {
                 local: self.models.local,
                 folder: self.models.folder.clone().unwrap_or_else(models::Weights::default_folder),

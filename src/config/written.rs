@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::cache::Cache;
 use super::limit::Limits;
 use super::record::Record;
+use super::search::Search;
 
 /// `timbre.toml`; every key is optional.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,6 +34,8 @@ pub struct Written {
     pub cache: Cache,
     /// Where records of requests go.
     pub record: Record,
+    /// Who searches the web for models that cannot.
+    pub search: Search,
     /// Who answers prompts, besides the embedded models.
     pub provider: Vec<Provider>,
     /// Routers, called as `timbre/<name>`.
@@ -51,6 +54,7 @@ impl Default for Written {
             models: Models::default(),
             cache: Cache::default(),
             record: Record::default(),
+            search: Search::default(),
             provider: Vec::new(),
             router: Vec::new(),
         }

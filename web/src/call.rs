@@ -10,10 +10,14 @@ use tokio::sync::mpsc;
 use audio::codec::Codec;
 use router::{Attempt, Decision};
 
+use crate::Books;
+
 /// The two ends that a transport gives to a session.
 pub struct Call {
     /// Name of the call, for logs.
     pub id: String,
+    /// Whose it is, and where its books are kept.
+    pub books: Books,
     /// The configuration that the client starts with.
     pub config: SessionConfig,
     /// What the client asks for. The session ends when it closes.

@@ -18,9 +18,8 @@ pub mod ws;
 
 use std::sync::Arc;
 
-use models::{Synthesizer, Transcriber};
-
 pub use auth::Keys;
+pub use http::account::{Account, Books};
 pub use http::limit::Ticket;
 pub use limits::Limits;
 pub use listen::serve;
@@ -39,10 +38,8 @@ pub type RecordSink = Arc<dyn Fn(router::Record) + Send + Sync>;
 pub struct Services {
     /// Who answers prompts.
     pub router: router::Router,
-    /// Speech to text.
-    pub transcriber: Arc<dyn Transcriber>,
-    /// Text to speech.
-    pub synthesizer: Arc<dyn Synthesizer>,
+    /// Who hears and who speaks.
+    pub speakers: router::Speakers,
     /// The voice that speaks where the client names none, or one that the synthesizer does not have.
     pub default_voice: String,
     /// Who may call.

@@ -10,20 +10,21 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use axum::Router;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{WebSocket, WebSocketUpgrade};
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use futures::future::BoxFuture;
+use router::limit::KeyId;
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 use tracing::info;
 
 use crate::call::{Call, SessionConfig};
-use crate::{ApiError, Realtime};
+use crate::{ApiError, Books, Realtime};
 
 use connection::Connection;
 
@@ -67,6 +68,8 @@ pub struct Realtimes {
     pub defaults: SessionConfig,
     /// How much.
     pub limits: Limits,
+    /// Where the books of calls are kept; the key is each caller's own.
+    pub books: Books,
 }
 
 struct Shared {
@@ -96,10 +99,12 @@ struct Asked {
 
 async fn upgrade(
     State(shared): State<Arc<Shared>>,
+    key: Option<Extension<KeyId>>,
     asked: Result<Query<Asked>, QueryRejection>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
-    match accept(&shared, asked, upgrade) {
+    let key = key.map_or(KeyId::ANYBODY, |Extension(key)| key);
+    match accept(&shared, key, asked, upgrade) {
         Ok(response) => response,
         Err(error) => error.into_response(),
     }
@@ -107,11 +112,12 @@ async fn upgrade(
 
 fn accept(
     shared: &Arc<Shared>,
+    key: KeyId,
     asked: Result<Query<Asked>, QueryRejection>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, ApiError> {
     let Query(asked) = asked.map_err(|error| ApiError::new(400, "invalid_value", format!("The address is wrong: {error}.")))?;
-    let Realtimes { answer, defaults, limits } = &shared.realtimes;
+    let Realtimes { answer, defaults, limits, books } = &shared.realtimes;
     if asked.intent.is_some_and(|intent| intent != "realtime") {
         let message =
             "`intent` must be absent: sessions that only transcribe are not served here; POST /v1/audio/transcriptions does that.";
@@ -131,21 +137,21 @@ fn accept(
     let model = asked.model.filter(|model| !model.is_empty()).unwrap_or_else(|| defaults.model.clone());
     let expires = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()) + limits.session.as_secs();
     let realtime = Realtime::new(&fresh_id(), model, defaults.clone()).expiring_at(expires);
-    let (answer, limits) = (answer.clone(), limits.clone());
+    let (answer, limits, books) = (answer.clone(), limits.clone(), Books { key, ..books.clone() });
     // Twice the limit is read, so that a message a little too large gets a proper goodbye instead of a reset connection.
     let most = limits.message_bytes.saturating_mul(2);
     let upgrade = upgrade.protocols(["realtime"]).max_message_size(most).max_frame_size(most);
     Ok(upgrade.on_upgrade(move |socket| async move {
-        serve(socket, realtime, &answer, &limits).await;
+        serve(socket, realtime, books, &answer, &limits).await;
         drop(place);
     }))
 }
 
 /// Carries one call over `socket`, from `session.created` until either end is done or a limit is reached.
-pub async fn serve(socket: WebSocket, realtime: Realtime, answer: &Answer, limits: &Limits) {
+pub async fn serve(socket: WebSocket, realtime: Realtime, books: Books, answer: &Answer, limits: &Limits) {
     let id = realtime.id().to_owned();
     info!(call = %id, model = %realtime.config().model, "Call began.");
-    let end = Connection::new(socket, realtime, answer, limits).run().await;
+    let end = Connection::new(socket, realtime, books, answer, limits).run().await;
     info!(call = %id, %end, "Call ended.");
 }
 

@@ -20,7 +20,10 @@ use super::quirks::{CountOfTokens, Foreign, MostTokens, Quirks};
 use super::streamed::{self, Reader};
 use crate::remote::{self, Endpoint};
 use crate::sse::Event;
-use crate::{Continuation, Delta, ErrorKind, Finish, LanguageModel, Message, ModelError, Part, Prompt, Role, Tool, ToolCall, Usage};
+use crate::{
+    Continuation, Delta, ErrorKind, Finish, LanguageModel, Message, ModelError, Part, Prompt, Role, Service, Tool, ToolCall, Usage,
+    WebSearch,
+};
 
 /// Longest wait for an answer in one piece.
 const WHOLE: Duration = Duration::from_secs(15 * 60);
@@ -63,6 +66,10 @@ impl LanguageModel for Provider {
     fn answers_whole(&self) -> bool {
         true
     }
+
+    fn searches(&self, model: &str, wish: &WebSearch, _tools: &[Tool]) -> bool {
+        self.quirks.search.by(model, wish)
+    }
 }
 
 /// An answer that was not asked for as a stream.
@@ -91,12 +98,14 @@ pub(crate) struct Chunks {
     finished: bool,
     /// `[DONE]` came.
     done: bool,
+    /// How it is served.
+    service: Service,
 }
 
 impl Chunks {
     /// For an answer of `target`, `provider/model`.
     pub(crate) fn new(target: &str) -> Chunks {
-        Chunks { target: target.to_owned(), calls: Vec::new(), finished: false, done: false }
+        Chunks { target: target.to_owned(), calls: Vec::new(), finished: false, done: false, service: Service::Standard }
     }
 
     /// The deltas of an answer that came in one piece.
@@ -151,7 +160,10 @@ impl Chunks {
                 deltas.push(Delta::Finish(finish));
             }
         }
-        deltas.extend(usage(&chunk["usage"]).map(Delta::Usage));
+        if let Some(service) = chunk["service_tier"].as_str() {
+            self.service = Service::of(service);
+        }
+        deltas.extend(usage(&chunk["usage"]).map(|usage| Delta::Usage(Usage { service: self.service, ..usage })));
         deltas
     }
 
@@ -300,6 +312,7 @@ fn usage(usage: &Value) -> Option<Usage> {
         cache_write_tokens: count("prompt_tokens_details", "cache_write_tokens").unwrap_or(0),
         audio_input_tokens: count("prompt_tokens_details", "audio_tokens").unwrap_or(0),
         audio_output_tokens: count("completion_tokens_details", "audio_tokens").unwrap_or(0),
+        ..Usage::default()
     })
 }
 
@@ -317,7 +330,7 @@ const FOREIGN: [&str; 10] = [
     "top_k",
 ];
 /// Fields of a message or a call that only other dialects have.
-const FOREIGN_IN_MESSAGES: [&str; 4] = ["anthropic_content", "cache_control", "extra_content", "reasoning_details"];
+const FOREIGN_IN_MESSAGES: [&str; 5] = ["anthropic_content", "cache_control", "extra_content", "reasoning_details", "web_searches"];
 
 /// The body of the request, with a count of tokens.
 pub fn request(prompt: &Prompt, quirks: Quirks) -> Value {
@@ -359,6 +372,9 @@ pub fn request(prompt: &Prompt, quirks: Quirks) -> Value {
         (CountOfTokens::Given, _) => drop(body.shift_remove("stream_options")),
         (CountOfTokens::Asked, Some(options)) => drop(options.insert("include_usage".into(), json!(true))),
         (CountOfTokens::Asked, None) => drop(body.insert("stream_options".into(), json!({"include_usage": true}))),
+    }
+    if let Some(wish) = &prompt.web_search {
+        quirks.search.write(wish, &mut body);
     }
     if quirks.foreign == Foreign::Dropped {
         let budget = prompt.extra.get("thinking").and_then(|thinking| thinking["budget_tokens"].as_u64());

@@ -1,6 +1,7 @@
 //! The HTTP endpoints: thin shells that read a request, ask the models, and write the answer.
 
-mod account;
+pub(crate) mod account;
+mod aloud;
 mod body;
 mod chat;
 mod completions;

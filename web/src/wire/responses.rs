@@ -169,7 +169,7 @@ pub(crate) fn read(body: Value) -> Result<ResponsesRequest, ApiError> {
     }
     extra.extend(fields.rest().into_iter().filter(|(_, value)| !value.is_null()));
     let Reading { messages, heard, functions, forms, ignored } = reading;
-    let prompt = Prompt { model, messages, tools: functions, tool_choice, sampling, extra, whole: !stream };
+    let prompt = Prompt { model, messages, tools: functions, tool_choice, sampling, extra, whole: !stream, ..Prompt::default() };
     Ok(ResponsesRequest {
         prompt,
         history_at,
@@ -553,6 +553,10 @@ fn web_search_options(mut tool: Fields) -> Value {
             map.shift_remove("type");
         }
         options.insert("user_location".to_owned(), json!({ "type": "approximate", "approximate": place }));
+    }
+    // Nothing of OpenAI's chat: for the search of this server.
+    if let Some(filters) = tool.take("filters") {
+        options.insert("filters".to_owned(), filters.into_value());
     }
     Value::Object(options)
 }

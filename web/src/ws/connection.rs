@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::Error as SocketError;
 
 use super::{Answer, Limits};
+use crate::Books;
 use crate::Realtime;
 use crate::call::{Call, CallError, Event, Request};
 
@@ -102,11 +103,11 @@ enum Step {
 }
 
 impl<'a> Connection<'a> {
-    pub(super) fn new(socket: WebSocket, realtime: Realtime, answer: &Answer, limits: &'a Limits) -> Connection<'a> {
+    pub(super) fn new(socket: WebSocket, realtime: Realtime, books: Books, answer: &Answer, limits: &'a Limits) -> Connection<'a> {
         let (sink, stream) = socket.split();
         let (commands, received) = mpsc::channel(COMMANDS);
         let (told, events) = mpsc::channel(EVENTS);
-        let call = Call { id: realtime.id().to_owned(), config: realtime.config().clone(), commands: received, events: told };
+        let call = Call { id: realtime.id().to_owned(), books, config: realtime.config().clone(), commands: received, events: told };
         let now = Instant::now();
         let clock = Clock { expires: now + limits.session, ping: now + limits.ping, heard: now, read_by: None };
         let session = answer(call);

@@ -204,7 +204,7 @@ fn tools(prompt: &Prompt, body: &mut Map<String, Value>) {
     if !functions.is_empty() {
         tools.push(json!({"functionDeclarations": functions}));
     }
-    if prompt.extra.contains_key("web_search_options") {
+    if prompt.web_search.is_some() {
         tools.push(json!({"googleSearch": {}}));
     }
     if !tools.is_empty() {
