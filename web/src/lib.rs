@@ -1,7 +1,5 @@
 //! The callers' wire formats and the transports that carry them: OpenAI's chat, Responses, embeddings, audio and models API and
 //! Anthropic's Messages API over HTTP, OpenAI's realtime API over WebSocket.
-//! The callers' wire formats and the transports that carry them: OpenAI's chat, audio and models API over HTTP, its realtime API over
-//! WebSocket.
 //!
 //! Each endpoint is a file of `http`, and a realtime call one of `ws`: thin shells around the sans-IO types of `wire`. The crate knows no
 //! provider's format and picks no engine: it is handed [`Services`], and an [`Answer`] for each [`call::Call`].
@@ -14,6 +12,7 @@ mod limits;
 mod listen;
 mod listening;
 pub mod operations;
+mod origins;
 mod spoken;
 mod wire;
 pub mod ws;
@@ -26,6 +25,7 @@ pub use auth::Keys;
 pub use http::limit::Ticket;
 pub use limits::Limits;
 pub use listen::serve;
+pub use origins::{Origins, guard};
 pub use wire::ApiError;
 pub use wire::realtime::Realtime;
 pub use ws::Answer;
