@@ -68,6 +68,16 @@ pub fn chat_prompt(body: serde_json::Value) -> Result<models::Prompt, ApiError> 
     wire::chat::read(body).map(|request| request.prompt)
 }
 
+/// The prompt that the body of a response's request stands for.
+pub fn response_prompt(body: serde_json::Value) -> Result<models::Prompt, ApiError> {
+    wire::responses::read(body).map(|request| request.prompt)
+}
+
+/// The prompt that the body of a message's request stands for.
+pub fn message_prompt(body: serde_json::Value) -> Result<models::Prompt, ApiError> {
+    wire::messages::read(body).map(|request| request.prompt)
+}
+
 /// Every endpoint.
 pub fn app(services: Services) -> axum::Router {
     http::app(services)

@@ -5,10 +5,12 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::quirks::{CountOfTokens, Foreign, MostTokens, Quirks, Vectors};
-use super::{anthropic, gemini, openai};
+use super::{anthropic, gemini, openai, streamed};
 use crate::remote::{Endpoint, KeyPlace};
-use crate::{Embedder, LanguageModel, embedding};
+use crate::{Delta, Embedder, LanguageModel, ModelError, Prompt, embedding};
 
 /// What a remote provider speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +58,24 @@ impl Wire {
             Wire::Openai => openai::provider_with(endpoint, quirks),
             Wire::Anthropic => anthropic::provider(endpoint),
             Wire::Gemini => gemini::provider(endpoint),
+        }
+    }
+
+    /// The deltas of a recorded stream, and after them the error that it ended with, if it did; `target` is named in errors.
+    pub fn deltas(self, target: &str, stream: &[u8]) -> Vec<Result<Delta, ModelError>> {
+        match self {
+            Wire::Openai => streamed::deltas(openai::Chunks::new(target), &[stream]),
+            Wire::Anthropic => streamed::deltas(anthropic::Events::new(target, None), &[stream]),
+            Wire::Gemini => streamed::deltas(gemini::Chunks::new(target), &[stream]),
+        }
+    }
+
+    /// The body of the request that asks for a prompt's answer.
+    pub fn request(self, prompt: &Prompt, quirks: Quirks) -> Value {
+        match self {
+            Wire::Openai => openai::request(prompt, quirks),
+            Wire::Anthropic => anthropic::request(prompt),
+            Wire::Gemini => gemini::request(prompt),
         }
     }
 
@@ -224,7 +244,6 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
-    use crate::Prompt;
     use crate::remote::Secret;
 
     /// The head of the one request that a provider sends, in lower case.

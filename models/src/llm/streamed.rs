@@ -181,27 +181,32 @@ fn read<R: Reader>(response: Response, reader: R) -> BoxStream<'static, Result<D
     deltas.boxed()
 }
 
+/// The deltas of a stream that came in these pieces, and after them the error that it ended with, if it did.
+pub(crate) fn deltas<R: Reader>(reader: R, pieces: &[&[u8]]) -> Vec<Result<Delta, ModelError>> {
+    let mut reading = Reading::new(reader);
+    for piece in pieces {
+        if !reading.over {
+            reading.push(piece);
+        }
+    }
+    if !reading.over {
+        reading.close();
+    }
+    reading.ready.into()
+}
+
 /// Streams read without a socket.
 #[cfg(test)]
 pub(crate) mod replay {
     use std::path::PathBuf;
 
-    use super::{Reader, Reading};
+    use super::Reader;
     use crate::{Completion, Delta, ModelError};
 
     /// The deltas of a stream that came in these pieces, and how it ended.
     pub(crate) fn deltas<R: Reader>(reader: R, pieces: &[&[u8]]) -> (Vec<Delta>, Option<ModelError>) {
-        let mut reading = Reading::new(reader);
-        for piece in pieces {
-            if !reading.over {
-                reading.push(piece);
-            }
-        }
-        if !reading.over {
-            reading.close();
-        }
         let (mut deltas, mut failure) = (Vec::new(), None);
-        for item in reading.ready {
+        for item in super::deltas(reader, pieces) {
             match item {
                 Ok(delta) => deltas.push(delta),
                 Err(error) => failure = Some(error),
