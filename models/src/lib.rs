@@ -129,6 +129,11 @@ pub trait LanguageModel: Send + Sync {
     fn continuation(&self, _model: &str) -> Continuation {
         Continuation::Asked
     }
+
+    /// Whether it sends an answer in one piece where the prompt lets it: that is cheaper for all, but tells nothing until the end.
+    fn answers_whole(&self) -> bool {
+        false
+    }
 }
 
 /// Text to speech.

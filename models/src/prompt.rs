@@ -141,4 +141,7 @@ pub struct Prompt {
     pub sampling: Sampling,
     /// Request fields that no type here models, in OpenAI's chat shape: an upstream of the same dialect gets them as they came.
     pub extra: Map<String, Value>,
+    /// Nobody reads along: a provider that can ([`LanguageModel::answers_whole`](crate::LanguageModel::answers_whole)) may send the answer
+    /// in one piece.
+    pub whole: bool,
 }

@@ -13,7 +13,7 @@ use crate::{ErrorKind, ModelError};
 /// Longest wait for a connection. A round trip round the world with TLS takes under a second.
 const CONNECT: Duration = Duration::from_secs(5);
 /// Longest wait for the head of an answer where the caller sets no shorter one: a slow model holds it back until it begins.
-const HEAD: Duration = Duration::from_secs(120);
+pub(crate) const HEAD: Duration = Duration::from_secs(120);
 /// Most bytes read of an error's body.
 const LONGEST_ERROR: usize = 64 * 1_024;
 /// Longest `retry-after` that is believed.
@@ -102,11 +102,16 @@ impl Endpoint {
 
     /// Sends a request and waits for a good answer's head; anything else is the error it means.
     pub(crate) async fn send(&self, request: RequestBuilder, target: &str) -> Result<Response, ModelError> {
-        let sent = tokio::time::timeout(HEAD, request.send()).await;
+        self.send_within(HEAD, request, target).await
+    }
+
+    /// The same with another deadline for the head.
+    pub(crate) async fn send_within(&self, within: Duration, request: RequestBuilder, target: &str) -> Result<Response, ModelError> {
+        let sent = tokio::time::timeout(within, request.send()).await;
         let response = match sent {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return Err(broken(target, &error)),
-            Err(_) => return Err(ModelError::new(ErrorKind::Timeout, target, format!("no answer within {} s", HEAD.as_secs()))),
+            Err(_) => return Err(ModelError::new(ErrorKind::Timeout, target, format!("no answer within {} s", within.as_secs()))),
         };
         if response.status().is_success() { Ok(response) } else { Err(refusal(target, response).await) }
     }
@@ -242,6 +247,12 @@ pub(crate) async fn json(response: Response, most: usize, within: Duration, targ
     };
     let late = || ModelError::new(ErrorKind::Timeout, target, format!("no whole answer within {} s", within.as_secs()));
     tokio::time::timeout(within, read).await.unwrap_or_else(|_| Err(late()))
+}
+
+/// Whether an answer is a stream of events.
+pub(crate) fn is_event_stream(response: &Response) -> bool {
+    let kind = response.headers().get(reqwest::header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    kind.is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/event-stream"))
 }
 
 /// What an HTTP status means.

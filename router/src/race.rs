@@ -32,6 +32,12 @@ pub(crate) fn run(
     prompt: Prompt,
     log: AttemptLog,
 ) -> BoxStream<'static, Result<Delta, RouteError>> {
+    let (mut limits, mut prompt) = (limits, prompt);
+    // A stream shows early that a target fails. Where nobody could take over, and nobody set a patience, it would help no one.
+    prompt.whole &= targets.len() == 1 && limits.are_usual() && targets.iter().all(|target| target.model.answers_whole());
+    if prompt.whole {
+        limits.first_content = limits.total;
+    }
     let race = Race {
         sent: (limits.survive && targets.len() > 1).then(Sent::default),
         chain: Chain::new(targets),
@@ -95,7 +101,9 @@ struct Contender {
     id: AttemptId,
     deltas: Deltas,
     since: Instant,
-    /// When its first content came.
+    /// It was asked for its answer in one piece.
+    whole: bool,
+    /// When its first content came, where that says anything.
     first: Option<Instant>,
     seen: Seen,
     finish: Option<Finish>,
@@ -180,6 +188,7 @@ impl Race {
             deltas: target.model.complete(Prompt { model: target.name.clone(), ..prompt }),
             target,
             since: now,
+            whole: self.prompt.whole,
             first: None,
             seen: Seen::default(),
             finish: None,
@@ -416,7 +425,8 @@ impl Contender {
     fn step(&mut self, item: Item, is_last: bool) -> Step {
         if let Some(Ok(delta)) = &item {
             self.note(delta);
-            if is_content(delta) {
+            // The first of one piece is the last.
+            if is_content(delta) && !self.whole {
                 self.first.get_or_insert_with(Instant::now);
             }
         }

@@ -35,6 +35,14 @@ pub(crate) struct Limits {
     pub(crate) survive: bool,
 }
 
+impl Limits {
+    /// Whether nobody asked for other deadlines than the usual.
+    pub(crate) fn are_usual(&self) -> bool {
+        let Limits { first_content, stall, total, hedge, survive: _ } = Limits::default();
+        (self.first_content, self.stall, self.total, self.hedge) == (first_content, stall, total, hedge)
+    }
+}
+
 impl Default for Limits {
     fn default() -> Limits {
         Limits { first_content: FIRST_CONTENT, stall: STALL, total: TOTAL, hedge: None, survive: true }

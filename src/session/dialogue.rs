@@ -118,6 +118,7 @@ impl Dialogue {
                 ..models::Sampling::default()
             },
             extra: serde_json::Map::new(),
+            whole: false,
         }
     }
 }

@@ -5,9 +5,13 @@
 
 mod plain;
 
+use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures::stream::BoxStream;
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
+use reqwest::Response;
 use serde_json::{Map, Value, json};
 
 use super::chat_fields::decimal;
@@ -17,6 +21,11 @@ use super::streamed::{self, Reader};
 use crate::remote::{self, Endpoint};
 use crate::sse::Event;
 use crate::{Delta, ErrorKind, Finish, LanguageModel, Message, ModelError, Part, Prompt, Role, Tool, ToolCall, Usage};
+
+/// Longest wait for an answer in one piece.
+const WHOLE: Duration = Duration::from_secs(15 * 60);
+/// Longest answer in one piece, bytes: what a model writes is far shorter, pictures and sound may be as long.
+const LONGEST: usize = 64 * 1_024 * 1_024;
 
 /// A provider that speaks the dialect at `endpoint`, and ignores what it does not know.
 pub fn provider(endpoint: Endpoint) -> Arc<dyn LanguageModel> {
@@ -38,12 +47,35 @@ impl LanguageModel for Provider {
         let (endpoint, quirks) = (self.endpoint.clone(), self.quirks);
         let target = format!("{}/{}", endpoint.name, prompt.model);
         let chunks = Chunks::new(&target);
+        let whole = prompt.whole;
+        let within = if whole { WHOLE } else { remote::HEAD };
         let sent = async move {
             let post = endpoint.post("chat/completions", &prompt.model)?.json(&request(&prompt, quirks));
-            endpoint.send(post, &target).await
+            endpoint.send_within(within, post, &target).await
         };
-        streamed::answer(sent, chunks)
+        if whole { answer_whole(sent, chunks) } else { streamed::answer(sent, chunks) }
     }
+
+    fn answers_whole(&self) -> bool {
+        true
+    }
+}
+
+/// An answer that was not asked for as a stream.
+fn answer_whole(
+    sent: impl Future<Output = Result<Response, ModelError>> + Send + 'static,
+    mut chunks: Chunks,
+) -> BoxStream<'static, Result<Delta, ModelError>> {
+    let opened = async move {
+        let response = sent.await?;
+        // Some servers only stream.
+        if remote::is_event_stream(&response) {
+            return Ok(streamed::read(response, chunks));
+        }
+        let body = remote::json(response, LONGEST, WHOLE, &chunks.target).await?;
+        Ok(stream::iter(chunks.whole(&body)?.into_iter().map(Ok)).boxed())
+    };
+    stream::once(opened).try_flatten().boxed()
 }
 
 /// Reads the chunks of one streamed completion.
@@ -70,6 +102,21 @@ impl Chunks {
     /// For an answer of `target`, `provider/model`.
     pub(crate) fn new(target: &str) -> Chunks {
         Chunks { target: target.to_owned(), calls: Vec::new(), finished: false, done: false }
+    }
+
+    /// The deltas of an answer that came in one piece.
+    fn whole(&mut self, body: &Value) -> Result<Vec<Delta>, ModelError> {
+        if body.get("error").is_some_and(|error| !error.is_null()) {
+            return Err(self.in_band(body));
+        }
+        if body["choices"][0]["message"].is_null() {
+            return Err(self.error(ErrorKind::Protocol, "sent an answer without a message"));
+        }
+        let mut deltas = self.deltas(body);
+        if !self.finished {
+            deltas.push(Delta::Finish(if self.calls.is_empty() { Finish::Stop } else { Finish::ToolCalls }));
+        }
+        Ok(deltas)
     }
 
     fn deltas(&mut self, chunk: &Value) -> Vec<Delta> {
@@ -277,7 +324,7 @@ const FOREIGN: [&str; 10] = [
 /// Fields of a message or a call that only other dialects have.
 const FOREIGN_IN_MESSAGES: [&str; 4] = ["anthropic_content", "cache_control", "extra_content", "reasoning_details"];
 
-/// The body of the request, always streamed and with a count of tokens.
+/// The body of the request, with a count of tokens.
 pub fn request(prompt: &Prompt, quirks: Quirks) -> Value {
     // What the caller sent and no type models comes first; what is modelled has the last word.
     let mut body = prompt.extra.clone();
@@ -312,8 +359,8 @@ pub fn request(prompt: &Prompt, quirks: Quirks) -> Value {
     if let Some(seed) = sampling.seed {
         body.insert(quirks.seed.into(), json!(seed));
     }
-    body.insert("stream".into(), json!(true));
-    match (quirks.usage, body.get_mut("stream_options").and_then(Value::as_object_mut)) {
+    body.insert("stream".into(), json!(!prompt.whole));
+    match (if prompt.whole { CountOfTokens::Given } else { quirks.usage }, body.get_mut("stream_options").and_then(Value::as_object_mut)) {
         (CountOfTokens::Given, _) => drop(body.shift_remove("stream_options")),
         (CountOfTokens::Asked, Some(options)) => drop(options.insert("include_usage".into(), json!(true))),
         (CountOfTokens::Asked, None) => drop(body.insert("stream_options".into(), json!({"include_usage": true}))),

@@ -161,7 +161,7 @@ where
     stream::once(opened).flatten().boxed()
 }
 
-fn read<R: Reader>(response: Response, reader: R) -> BoxStream<'static, Result<Delta, ModelError>> {
+pub(crate) fn read<R: Reader>(response: Response, reader: R) -> BoxStream<'static, Result<Delta, ModelError>> {
     let state = (response.bytes_stream().boxed(), Reading::new(reader));
     let deltas = stream::unfold(state, |(mut bytes, mut reading)| async move {
         loop {

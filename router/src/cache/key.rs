@@ -96,7 +96,8 @@ impl Hash {
 
     // Each type is taken apart whole, so that a field added to it does not compile until it is hashed here.
     fn prompt(&mut self, prompt: &Prompt, ignored: &[String], without: Option<usize>) {
-        let Prompt { model, messages, tools, tool_choice, sampling, extra } = prompt;
+        // How the answer comes does not change it.
+        let Prompt { model, messages, tools, tool_choice, sampling, extra, whole: _ } = prompt;
         self.text(model);
         self.count(messages.len());
         for (at, message) in messages.iter().enumerate() {

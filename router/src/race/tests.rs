@@ -166,12 +166,18 @@ impl LanguageModel for Scripted {
     fn continuation(&self, _model: &str) -> Continuation {
         if self.habit == Habit::Next { Continuation::Trailing } else { Continuation::Asked }
     }
+
+    fn answers_whole(&self) -> bool {
+        true
+    }
 }
 
 /// A set of targets under test.
 struct Bench {
     executor: Executor,
     limits: Limits,
+    /// Nobody reads along.
+    whole: bool,
     targets: Vec<Target>,
     asked: Arc<Mutex<Vec<Prompt>>>,
     running: Arc<AtomicUsize>,
@@ -194,13 +200,13 @@ impl Bench {
         let price: crate::Price = Arc::new(|_, usage| Some(usage.input_tokens * 10 + usage.output_tokens * 100));
         let executor = Executor { price: Some(price), ..Executor::default() };
         let targets = targets.iter().enumerate().map(target).collect();
-        Bench { executor, limits, targets, asked, running }
+        Bench { executor, limits, whole: false, targets, asked, running }
     }
 
     fn answer(&self) -> Answer {
         let decision =
             Decision { router: None, route: "direct".to_owned(), variant: None, reason: String::new(), targets: Vec::new(), shadow: None };
-        let prompt = Prompt { messages: vec![Message::text(Role::User, "Tell me.")], ..Prompt::default() };
+        let prompt = Prompt { messages: vec![Message::text(Role::User, "Tell me.")], whole: self.whole, ..Prompt::default() };
         self.executor.answer(decision, self.targets.clone(), self.limits, prompt)
     }
 
@@ -481,4 +487,21 @@ async fn one_attempt_has_a_limit_in_all() {
     assert_eq!((played.text.as_str(), played.outcomes.as_str()), (TEXT, "late answered"));
     let Outcome::Failed(error) = &played.attempts[0].outcome else { panic!("it failed") };
     assert_eq!(error.detail, "not done within 5s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_is_asked_for_in_one_piece_where_nobody_reads_along_or_could_take_over() {
+    let slow: &[Act] = &[Sleep(130), Write(99), Finish];
+    for (whole, usual, targets, asked_whole) in
+        [(true, true, 1, true), (true, true, 2, false), (true, false, 1, false), (false, true, 1, false)]
+    {
+        let mut bench = Bench::new(&vec![(slow, Habit::Next); targets]);
+        (bench.whole, bench.limits) = (whole, if usual { Limits::default() } else { bench.limits });
+        let played = bench.play().await;
+        let asked: Vec<bool> = bench.asked.lock().expect("not poisoned").iter().map(|prompt| prompt.whole).collect();
+        assert_eq!(asked, vec![asked_whole; targets], "{whole} {usual} {targets}");
+        // What comes in one piece is late only where the whole is, and says nothing of the first token.
+        assert_eq!(played.error.is_none(), asked_whole);
+        assert!(played.attempts.iter().all(|attempt| attempt.first_token.is_none()), "{:?}", played.attempts);
+    }
 }

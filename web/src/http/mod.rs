@@ -27,7 +27,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::Value;
-use tracing::info;
+use tracing::{debug, warn};
 
 use crate::history::History;
 use crate::operations::cache_headers;
@@ -160,7 +160,11 @@ async fn label(State(sink): State<Option<RecordSink>>, mut request: Request, nex
     }
     response = response.map(|body| Body::new(Held { body, _guard: account }));
     let ms = began.elapsed().as_millis() as u64;
-    info!(request = %id, %method, path, status = response.status().as_u16(), ms, "Answered.");
+    // The record of requests has them all; a line of log for each would cost more than the routing.
+    match response.status().as_u16() {
+        status @ 500.. => warn!(request = %id, %method, path, status, ms, "Failed."),
+        status => debug!(request = %id, %method, path, status, ms, "Answered."),
+    }
     // What came in a header can go out in one; what was made here is hexadecimal digits.
     if let Ok(value) = HeaderValue::try_from(id) {
         if is_anthropic {

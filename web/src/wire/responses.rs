@@ -169,7 +169,7 @@ pub(crate) fn read(body: Value) -> Result<ResponsesRequest, ApiError> {
     }
     extra.extend(fields.rest().into_iter().filter(|(_, value)| !value.is_null()));
     let Reading { messages, heard, functions, forms, ignored } = reading;
-    let prompt = Prompt { model, messages, tools: functions, tool_choice, sampling, extra };
+    let prompt = Prompt { model, messages, tools: functions, tool_choice, sampling, extra, whole: !stream };
     Ok(ResponsesRequest {
         prompt,
         history_at,

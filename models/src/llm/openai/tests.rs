@@ -216,7 +216,11 @@ async fn server(pieces: &[&str], then_close: bool) -> Endpoint {
 }
 
 async fn ask(endpoint: Endpoint) -> (String, Option<ModelError>) {
-    let prompt = Prompt { model: "m".into(), messages: vec![Message::text(Role::User, "Hi")], ..Prompt::default() };
+    ask_for(endpoint, false).await
+}
+
+async fn ask_for(endpoint: Endpoint, whole: bool) -> (String, Option<ModelError>) {
+    let prompt = Prompt { model: "m".into(), messages: vec![Message::text(Role::User, "Hi")], whole, ..Prompt::default() };
     let mut deltas = provider(endpoint).complete(prompt);
     let mut completion = Completion::default();
     while let Some(item) = deltas.next().await {
@@ -269,4 +273,25 @@ async fn nobody_listening_says_so_without_the_url() {
     let error = error.expect("nobody listens");
     assert_eq!(error.kind, ErrorKind::Closed);
     assert!(error.detail.contains("could not connect") && !error.detail.contains("pass"), "{}", error.detail);
+}
+
+#[tokio::test]
+async fn an_answer_in_one_piece_is_read_whatever_comes() {
+    let json = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n";
+    let events = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\nconnection: close\r\n\r\n";
+    for (head, body, text, error) in [
+        (json, r#"{"choices":[{"message":{"content":"Hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1}}"#, "Hi", None),
+        (json, r#"{"choices":[{"message":{"content":"Hi"},"finish_reason":null}]}"#, "Hi", None),
+        (json, r#"{"error":{"message":"busy","code":429}}"#, "", Some(ErrorKind::Overloaded)),
+        (json, r#"{"choices":[]}"#, "", Some(ErrorKind::Protocol)),
+        (json, r#"{"choices":[{"mess"#, "", Some(ErrorKind::Protocol)),
+        (events, "data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"},\"finish_reason\":\"stop\"}]}\n\n", "Hi", None),
+    ] {
+        let (said, failed) = ask_for(server(&[head, body], true).await, true).await;
+        assert_eq!((said.as_str(), failed.map(|failed| failed.kind)), (text, error), "{body}");
+    }
+    let prompt = |whole| Prompt { extra: Map::from_iter([("stream_options".to_owned(), json!({}))]), whole, ..Prompt::default() };
+    let asked = |whole| request(&prompt(whole), Quirks::NONE);
+    assert_eq!((&asked(true)["stream"], asked(true).get("stream_options")), (&json!(false), None));
+    assert_eq!((&asked(false)["stream"], &asked(false)["stream_options"]), (&json!(true), &json!({"include_usage": true})));
 }
