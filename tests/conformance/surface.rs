@@ -140,7 +140,8 @@ async fn unknown_and_rare_parameters_reach_the_provider_from_every_dialect() {
     let (provider, server) = start().await;
     let rare = json!({ "rare": { "deep": [1, null] }, "logit_bias": { "5": 1 }, "service_tier": "flex", "user": "u1", "seed": 7 });
     let tool = json!({ "type": "builtin_function", "function": { "name": "$web_search" } });
-    let asked = chat(with(rare.clone(), json!({ "tools": [tool], "stream_options": { "include_usage": false, "rarer": 1 } })));
+    let asked =
+        chat(with(rare.clone(), json!({ "tools": [tool], "stream": true, "stream_options": { "include_usage": false, "rarer": 1 } })));
     assert_eq!(post(server.address, "/v1/chat/completions", &asked).await.status, 200);
     let told = provider.last();
     for (name, value) in rare.as_object().expect("an object") {

@@ -68,8 +68,8 @@ fn answer_whole(
 ) -> BoxStream<'static, Result<Delta, ModelError>> {
     let opened = async move {
         let response = sent.await?;
-        // Some servers only stream.
-        if remote::is_event_stream(&response) {
+        // Some servers only stream, and some do not say what they send.
+        if !remote::is_json(&response) {
             return Ok(streamed::read(response, chunks));
         }
         let body = remote::json(response, LONGEST, WHOLE, &chunks.target).await?;

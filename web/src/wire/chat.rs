@@ -121,7 +121,8 @@ pub(crate) fn read(body: Value) -> Result<ChatRequest, ApiError> {
         extra.insert("stream_options".to_owned(), Value::Object(delivery));
     }
     extra.extend(newer.map(|most| ("max_completion_tokens".to_owned(), most)));
-    let prompt = Prompt { model, messages: dialogue.messages, tools, tool_choice, sampling, extra, whole: stream.is_none() && spoken.is_none() };
+    let prompt =
+        Prompt { model, messages: dialogue.messages, tools, tool_choice, sampling, extra, whole: stream.is_none() && spoken.is_none() };
     Ok(ChatRequest { prompt, metadata, user, stream, spoken, heard: dialogue.heard, recalled: dialogue.recalled, signals })
 }
 
