@@ -16,7 +16,8 @@ use std::fmt;
 use std::path::Path;
 
 pub use checked::{
-    Auth, Config, Detection, Dialect, EmbeddedModel, Limits, Models, ProviderConfig, SynthesizerChoice, TranscriberChoice, Turn, Voice,
+    Auth, Config, Detection, Dialect, EmbeddedModel, Limits, Models, ProviderConfig, ReplicaConfig, SynthesizerChoice, TranscriberChoice,
+    Turn, Voice,
 };
 pub use record::RecordConfig;
 pub use written::Written;
@@ -81,6 +82,7 @@ pub fn print(written: &Written) -> Result<String, ConfigError> {
     }
     for provider in &mut shown.provider {
         provider.base_url = provider.base_url.take().map(|url| without_password(&url));
+        provider.replicas.iter_mut().for_each(|url| *url = without_password(url));
         // A header may be a key; the name of a variable is none.
         for value in provider.headers.values_mut().filter(|value| !value.starts_with("env:")) {
             *value = "***".to_owned();
@@ -90,7 +92,7 @@ pub fn print(written: &Written) -> Result<String, ConfigError> {
 }
 
 /// A URL without the user and password it may carry.
-fn without_password(url: &str) -> String {
+pub(crate) fn without_password(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     let host = rest.find('/').unwrap_or(rest.len());
     match rest[..host].rfind('@') {

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use router::{Record, RuleCount, counts};
+use router::health::{Breaker, Condition};
+use router::{Record, ReplicaState, RuleCount, ShadowCount, counts};
 
 /// Buckets of a histogram, without the last, which has no bound.
 const BOUNDS: usize = 12;
@@ -87,6 +88,12 @@ pub struct Elsewhere {
     pub cache: router::CacheUsage,
     /// How often each rule held, did not, or failed.
     pub rules: Vec<RuleCount>,
+    /// How each target does.
+    pub targets: Vec<(String, Condition)>,
+    /// What the replicas of each provider did.
+    pub replicas: Vec<(String, Vec<ReplicaState>)>,
+    /// Requests that were mirrored.
+    pub shadows: ShadowCount,
 }
 
 impl Metrics {
@@ -180,6 +187,12 @@ impl Metrics {
                 page.line("rules_total", &[("router", &rule.router), ("route", &rule.route), ("outcome", outcome)], count as f64);
             }
         }
+        page.counter("shadows_total", "Requests that were to be mirrored: taken, or dropped because too many waited.");
+        for (outcome, count) in [("taken", elsewhere.shadows.taken), ("dropped", elsewhere.shadows.dropped)] {
+            page.line("shadows_total", &[("outcome", outcome)], count as f64);
+        }
+        page.targets(&elsewhere.targets);
+        page.replicas(&elsewhere.replicas);
         page.gauge("sessions", "Realtime sessions under way.");
         page.line("sessions", &[], self.0.sessions.load(Relaxed) as f64);
         page.0
@@ -226,6 +239,62 @@ impl Page {
         let _ = writeln!(self.0, "{} {value}", if labels.is_empty() { "" } else { "}" });
     }
 
+    /// The health of targets, of the first thousand by name: callers may invent names.
+    fn targets(&mut self, targets: &[(String, Condition)]) {
+        let mut targets: Vec<_> = targets.iter().collect();
+        targets.sort_unstable_by_key(|(target, _)| target);
+        targets.truncate(TARGETS);
+        self.gauge(
+            "target_breaker",
+            "Whether a target takes requests: 0 it does, 1 one at a time to see whether it is well again, 2 not now.",
+        );
+        for (target, condition) in &targets {
+            self.line("target_breaker", &[("target", target)], breaker(condition));
+        }
+        self.gauge("target_error_rate", "Share of attempts at a target that failed lately, 0 to 1.");
+        for (target, condition) in &targets {
+            self.known("target_error_rate", target, condition.error_rate);
+        }
+        self.gauge("target_first_content_seconds", "Mean time of a target to its first content, lately.");
+        for (target, condition) in &targets {
+            self.known("target_first_content_seconds", target, condition.first_content.map(|first| first.as_secs_f64()));
+        }
+        self.gauge("target_tokens_per_second", "Mean rate of a target once content flows, lately.");
+        for (target, condition) in &targets {
+            self.known("target_tokens_per_second", target, condition.tokens_per_second);
+        }
+    }
+
+    fn known(&mut self, name: &str, target: &str, value: Option<f64>) {
+        if let Some(value) = value {
+            self.line(name, &[("target", target)], value);
+        }
+    }
+
+    fn replicas(&mut self, replicas: &[(String, Vec<ReplicaState>)]) {
+        type Of = fn(&ReplicaState) -> Option<f64>;
+        let series: [(&str, &str, &str, Of); 8] = [
+            ("replica_up", "gauge", "Whether a replica was there when it was last asked: 1 or 0.", |r| Some(f64::from(u8::from(r.is_up)))),
+            ("replica_breaker", "gauge", "Whether a replica takes requests, as target_breaker.", |r| Some(breaker(&r.condition))),
+            ("replica_running", "gauge", "Requests that run on a replica.", |r| Some(r.running as f64)),
+            ("replica_requests_total", "counter", "Requests that a replica was asked.", |r| Some(r.requests as f64)),
+            ("replica_home_requests_total", "counter", "Of these, those whose conversations belong to it.", |r| Some(r.at_home as f64)),
+            ("replica_input_tokens_total", "counter", "Tokens of prompts, as a replica counted them.", |r| Some(r.input_tokens as f64)),
+            ("replica_cached_tokens_total", "counter", "Of these, tokens that it had in its cache.", |r| Some(r.cached_tokens as f64)),
+            ("replica_cache_hit_share", "gauge", "Share of prompt tokens that a replica had in its cache.", ReplicaState::cache_hit_share),
+        ];
+        for (name, kind, help, of) in series {
+            self.head(name, help, kind);
+            for (provider, states) in replicas {
+                for state in states {
+                    if let Some(value) = of(state) {
+                        self.line(name, &[("provider", provider), ("replica", &state.name)], value);
+                    }
+                }
+            }
+        }
+    }
+
     fn histograms(&mut self, name: &str, help: &str, bounds: &[f64; BOUNDS], by_dialect: &BTreeMap<&'static str, Histogram>) {
         self.head(name, help, "histogram");
         for (dialect, histogram) in by_dialect {
@@ -238,6 +307,15 @@ impl Page {
             self.line(&format!("{name}_sum"), &[("dialect", dialect)], histogram.seconds);
             self.line(&format!("{name}_count"), &[("dialect", dialect)], histogram.count as f64);
         }
+    }
+}
+
+/// A breaker as a number.
+fn breaker(condition: &Condition) -> f64 {
+    match condition.breaker {
+        Breaker::Closed => 0.0,
+        Breaker::HalfOpen => 1.0,
+        Breaker::Open => 2.0,
     }
 }
 
@@ -273,7 +351,25 @@ mod tests {
         let second = metrics.session();
         drop(first);
         let rules = vec![RuleCount { router: "r".into(), route: "sad".into(), matched: 3, missed: 4, failed: 0 }];
-        let text = metrics.text(&Elsewhere { records_dropped: 9, rules, ..Elsewhere::default() });
+        let ill = Condition { breaker: Breaker::Open, error_rate: Some(0.75), ..Condition::default() };
+        let replica = ReplicaState {
+            name: "http://a/v1".into(),
+            running: 2,
+            requests: 10,
+            at_home: 9,
+            input_tokens: 100,
+            cached_tokens: 80,
+            is_up: true,
+            condition: Condition { breaker: Breaker::HalfOpen, ..Condition::default() },
+        };
+        let text = metrics.text(&Elsewhere {
+            records_dropped: 9,
+            rules,
+            targets: vec![("a/x".into(), ill), ("b/y".into(), Condition::default())],
+            replicas: vec![("gpu".into(), vec![replica])],
+            shadows: ShadowCount { taken: 5, dropped: 1 },
+            ..Elsewhere::default()
+        });
         for line in [
             "requests_total{dialect=\"chat\",status=\"200\"} 2",
             "requests_total{dialect=\"chat\",status=\"429\"} 1",
@@ -292,6 +388,16 @@ mod tests {
             "records_dropped_total 9",
             "rules_total{router=\"r\",route=\"sad\",outcome=\"missed\"} 4",
             "sessions 1",
+            "shadows_total{outcome=\"taken\"} 5",
+            "shadows_total{outcome=\"dropped\"} 1",
+            "target_breaker{target=\"a/x\"} 2",
+            "target_breaker{target=\"b/y\"} 0",
+            "target_error_rate{target=\"a/x\"} 0.75",
+            "replica_up{provider=\"gpu\",replica=\"http://a/v1\"} 1",
+            "replica_breaker{provider=\"gpu\",replica=\"http://a/v1\"} 1",
+            "replica_running{provider=\"gpu\",replica=\"http://a/v1\"} 2",
+            "replica_home_requests_total{provider=\"gpu\",replica=\"http://a/v1\"} 9",
+            "replica_cache_hit_share{provider=\"gpu\",replica=\"http://a/v1\"} 0.8",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }

@@ -8,12 +8,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use futures::stream::{self, BoxStream, StreamExt};
 use models::denoise::Denoiser;
+use models::embed::MiniLm;
 use models::llm::presets::Wire;
 use models::remote::Endpoint;
 use models::turn::SmartTurn;
 use models::vad::VoiceDetector;
-use models::{Delta, ErrorKind, LanguageModel, ModelError, Prompt, Synthesizer, Transcriber, Weights, stt, tts};
-use router::{Cache, Catalogue, Executor, Ledger, Router};
+use models::{Delta, Embedder, ErrorKind, LanguageModel, ModelError, Prompt, Synthesizer, Transcriber, Weights, stt, tts};
+use router::{Cache, Catalogue, Executor, Ledger, Router, TargetFacts};
 use tokio::net::TcpListener;
 use tracing::info;
 use web::call::{AfterTurn, Eagerness, SessionConfig, TurnDetection};
@@ -21,13 +22,18 @@ use web::operations::Operations;
 
 use crate::config::{Auth, Config, Detection, Dialect, SynthesizerChoice, TranscriberChoice};
 use crate::engines::{Engines, Nobody, VoiceActivity};
+use crate::known_targets::KnownTargets;
 use crate::metrics::{Elsewhere, Metrics};
 use crate::record::Recorder;
+use crate::replica_watch;
 use crate::session;
 
 /// The language model that needs no key and no configuration.
 const DEFAULT_BRAIN: &str = "smollm2-135m";
 const DEFAULT_BRAIN_FILE: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
+
+/// Mirrored requests that are answered at once: as many as cost a provider little, and more than one slow answer holds up.
+const SHADOWS: usize = 16;
 
 /// Transcribers and turn judges at work at once: one a core, and no machine needs more than four.
 fn threads() -> usize {
@@ -116,6 +122,20 @@ pub fn engines(config: &Config) -> Result<Engines> {
     })
 }
 
+/// The answers kept; `None`: none are. The model that finds questions in other words is loaded where they are to be found.
+async fn cache(config: &Config) -> Result<Option<Cache>> {
+    if config.cache.entries == 0 {
+        return Ok(None);
+    }
+    let mut embedder: Option<Arc<dyn Embedder>> = None;
+    if config.semantic {
+        let weights = Weights::new(&config.models.folder);
+        let loaded = tokio::task::spawn_blocking(move || MiniLm::load(&weights)).await?;
+        embedder = Some(Arc::new(loaded.context("cache.semantic: the model cannot be loaded; get it, or set it to false")?));
+    }
+    Ok(Some(Cache::new(config.cache.clone(), embedder)))
+}
+
 /// What models cost and can do: the list in the program, with the configured file over it.
 pub fn catalogue(config: &Config) -> Result<Catalogue> {
     let Some(path) = &config.models.catalogue else { return Ok(Catalogue::default()) };
@@ -124,10 +144,10 @@ pub fn catalogue(config: &Config) -> Result<Catalogue> {
 }
 
 /// What all answers share: the health of targets, and their prices.
-fn executor(config: &Config) -> Result<Executor> {
-    let catalogue = catalogue(config)?;
-    let price: router::Price = Arc::new(move |target, usage| catalogue.cost(target, usage).map(|priced| priced.cost.nano_usd()));
-    Ok(Executor { price: Some(price), ..Executor::default() })
+fn executor(known: &KnownTargets) -> Executor {
+    let known = known.clone();
+    let price: router::Price = Arc::new(move |target, usage| known.cost(target, usage));
+    Executor { price: Some(price), ..Executor::default() }
 }
 
 fn router(config: &Config, weights: &Weights) -> Result<Router> {
@@ -139,17 +159,23 @@ fn router(config: &Config, weights: &Weights) -> Result<Router> {
                 let names = embedded.models.iter().map(|(name, _)| name.clone()).collect();
                 router::Provider::new(&provider.name, Arc::new(embedded), names)
             }
-            Dialect::Remote { wire, endpoint, quirks } => {
-                let model = wire.language_model(Endpoint::clone(endpoint), *quirks);
-                let embedder = wire.embedder(Endpoint::clone(endpoint), *quirks);
-                router::Provider { embedder, ..router::Provider::new(&provider.name, model, provider.models.clone()) }
+            Dialect::Remote { wire, endpoint, quirks, replicas } => {
+                let (name, models) = (&provider.name, provider.models.clone());
+                let answers = match replicas {
+                    Some(config) => router::Provider::replicated(name, replica_watch::replicas(*wire, endpoint, *quirks, config), models),
+                    None => router::Provider::new(name, wire.language_model(Endpoint::clone(endpoint), *quirks), models),
+                };
+                router::Provider { embedder: wire.embedder(Endpoint::clone(endpoint), *quirks), ..answers }
             }
         });
     }
     let routers = config.routers.clone();
     let (default_model, data) = (config.default_model.clone(), config.data.clone());
-    let router = router::Config { providers, routers, default_model, data, ..router::Config::default() };
-    Ok(Router::with(router, executor(config)?)?)
+    let known = KnownTargets::new(catalogue(config)?, &config.providers);
+    let executor = executor(&known);
+    let target_facts: Option<Arc<dyn TargetFacts>> = Some(Arc::new(known));
+    let router = router::Config { providers, routers, default_model, data, target_facts, ranks: config.models.ranks.clone() };
+    Ok(Router::with(router, executor)?)
 }
 
 /// The language models that run in this process, by name.
@@ -244,7 +270,7 @@ pub async fn serve_engines(config: Config, engines: Arc<Engines>) -> Result<Runn
         session: config.limits.session,
         ..web::ws::Limits::default()
     };
-    let cache = (config.cache.entries > 0).then(|| Cache::new(config.cache.clone(), None));
+    let cache = cache(&config).await?;
     let recorder = config.record.clone().map(Recorder::start).transpose()?;
     let metrics = Metrics::default();
     let record: web::RecordSink = {
@@ -256,6 +282,11 @@ pub async fn serve_engines(config: Config, engines: Arc<Engines>) -> Result<Runn
             }
         })
     };
+    let mut background = replica_watch::watch(&config.providers, &engines.router);
+    let told = record.clone();
+    if let Some(work) = engines.router.shadows(SHADOWS, move |shadowed| told(shadowed.into())) {
+        background.spawn(work);
+    }
     let operations = Operations {
         cache: cache.clone(),
         tenant: {
@@ -269,6 +300,9 @@ pub async fn serve_engines(config: Config, engines: Arc<Engines>) -> Result<Runn
                     records_dropped: recorder.as_ref().map_or(0, Recorder::dropped),
                     cache: cache.as_ref().map(Cache::usage).unwrap_or_default(),
                     rules: router.counts(),
+                    targets: router.conditions(),
+                    replicas: router.replicas(),
+                    shadows: router.shadow_count(),
                 })
             })
         },
@@ -311,6 +345,7 @@ pub async fn serve_engines(config: Config, engines: Arc<Engines>) -> Result<Runn
             served = serving => served,
             () = deadline => Ok(()),
         };
+        background.shutdown().await;
         if let Some(recorder) = recorder {
             recorder.flush().await;
         }

@@ -3,7 +3,7 @@
 /// What a model's provider offers for going on with a text, where the words before it came from elsewhere.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Continuation {
-    /// It goes on with a trailing assistant message (Anthropic's models up to Claude 4.5, Ollama, llama.cpp, OpenRouter).
+    /// It goes on with a trailing assistant message (Claude up to 4.5, at Anthropic and OpenRouter; Ollama, llama.cpp).
     Trailing,
     /// It goes on with a trailing assistant message that says `"prefix": true` (Mistral; DeepSeek's beta address).
     Prefix,

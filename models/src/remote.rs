@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use futures::StreamExt;
-use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 
 use crate::{ErrorKind, ModelError};
@@ -77,6 +77,10 @@ impl Endpoint {
 
     /// A POST to `path` under the base URL, for this model.
     pub(crate) fn post(&self, path: &str, model: &str) -> Result<RequestBuilder, ModelError> {
+        self.request(Method::POST, path, model)
+    }
+
+    fn request(&self, method: Method, path: &str, model: &str) -> Result<RequestBuilder, ModelError> {
         let base = self.base_url.trim_end_matches('/');
         let url = if base.contains("{model}") { base.replace("{model}", &segment(model)) } else { base.to_owned() };
         let mut url = format!("{url}/{path}");
@@ -84,7 +88,7 @@ impl Endpoint {
             let before = if url.contains('?') { '&' } else { '?' };
             url.push_str(&format!("{before}{}={}", segment(name), segment(value)));
         }
-        let mut request = client()?.post(url);
+        let mut request = client()?.request(method, url);
         for (name, value) in &self.headers {
             request = request.header(name, value.reveal());
         }
@@ -93,6 +97,13 @@ impl Endpoint {
             (Some(key), KeyPlace::Header(name)) => request.header(name, key.reveal()),
             (None, _) => request,
         })
+    }
+
+    /// Whether anything answers there: its list of models is asked for, and any answer but a failure of its own will do.
+    pub async fn is_up(&self, within: Duration) -> bool {
+        let Ok(request) = self.request(Method::GET, "models", "") else { return false };
+        let answered = tokio::time::timeout(within, request.send()).await;
+        matches!(answered, Ok(Ok(response)) if !response.status().is_server_error())
     }
 
     /// Whether its configuration sets this header.

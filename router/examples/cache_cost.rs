@@ -21,7 +21,7 @@ fn main() {
         let messages = vec![Message::text(Role::System, "Be brief."), Message::text(Role::User, "x".repeat(bytes))];
         Prompt { messages, ..Prompt::default() }
     };
-    let scope = Scope { tenant: "tenant", model: "timbre/support", router: Some(("support", "1")), route: "default", variant: Some("a") };
+    let scope = Scope { tenant: "tenant", model: "timbre/support", router: Some(("support", 1)), route: "default", variant: Some("a") };
     let cache = Cache::new(CacheSettings::default(), None);
     let (control, route) = (CacheControl::default(), CacheObject { mode: Some(CacheMode::Exact), ..CacheObject::default() });
     for bytes in [200, 4_000, 120_000] {

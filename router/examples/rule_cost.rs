@@ -64,6 +64,7 @@ fn main() {
     let request = Request {
         prompt: Prompt { model: "timbre/r".into(), messages, ..Prompt::default() },
         facts: Facts { metadata, user: Some("alice".into()), signals: Some(Arc::new(signals)) },
+        ..Request::default()
     };
     let route = |condition: Option<&str>| {
         let condition = condition.map(|condition| json!({"cel_expression": condition}));

@@ -8,13 +8,15 @@ use futures::Stream;
 use futures::stream::BoxStream;
 use models::Delta;
 
-use crate::{Attempt, AttemptLog, RouteError};
+use crate::{Attempt, AttemptLog, CacheObject, RouteError};
 
 /// Who answers, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Decision {
     /// The router that decided; `None` where the request named its target.
     pub router: Option<String>,
+    /// The version of that router: 0 for one of the configuration.
+    pub version: Option<u64>,
     /// The route's id; `direct` where the request named its target.
     pub route: String,
     /// The variant's id.
@@ -25,6 +27,8 @@ pub struct Decision {
     pub targets: Vec<String>,
     /// A target that is asked the same without anybody waiting for it.
     pub shadow: Option<String>,
+    /// What the route says about giving the answer again.
+    pub cache: CacheObject,
 }
 
 type Deltas = BoxStream<'static, Result<Delta, RouteError>>;

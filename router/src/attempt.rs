@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use models::{Delta, Finish, ModelError, Prompt, Usage};
 
-use crate::cost::{Tally, prompt_tokens};
+use crate::cost::{Priced, Tally, prompt_tokens};
 
 /// One try at one target.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,8 +22,8 @@ pub struct Attempt {
     pub status: Option<u16>,
     /// Tokens it took; `None` while it runs, and where it was refused before it began.
     pub usage: Option<Counted>,
-    /// What it cost in nano-USD, where the price is known. An estimate where its usage is one.
-    pub cost: Option<u64>,
+    /// What it cost, where the price is known.
+    pub cost: Option<Priced>,
     /// Where it went on with an answer that another target began: characters that were released before.
     pub resumed_at: Option<u64>,
 }
@@ -62,6 +62,11 @@ pub enum Outcome {
 }
 
 impl Attempt {
+    /// Whether its tokens or its cost are estimated.
+    pub fn is_estimated(&self) -> bool {
+        matches!(self.usage, Some(Counted::Estimated(_))) || self.cost.is_some_and(|cost| cost.estimated)
+    }
+
     /// A try that begins.
     pub fn new(target: impl Into<String>) -> Attempt {
         Attempt {

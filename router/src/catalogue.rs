@@ -15,7 +15,8 @@ use toml::{Table, Value};
 
 pub use card::{Abilities, Ability, Card, Kind, Tier};
 
-use crate::cost::Priced;
+use crate::TargetFact;
+use crate::cost::{Price, Priced, Prices};
 use crate::hash;
 
 /// The list in the program.
@@ -147,6 +148,22 @@ impl Catalogue {
     /// What an answer of a model costs by its tokens; `None` where the model is not known.
     pub fn cost(&self, id: &str, usage: &Usage) -> Option<Priced> {
         self.card(id).map(|card| card.tokens(usage))
+    }
+
+    /// What rules and sorting see of a model; `None` where it is not known. An entry of the user's that names no abilities says nothing
+    /// about them.
+    pub fn fact(&self, id: &str) -> Option<TargetFact> {
+        let card = self.card(id)?;
+        let usd = |price: fn(&Prices) -> Price| card.prices.as_ref().map(|prices| price(prices).usd());
+        let is_silent = card.abilities == Abilities::default() && self.0.own.contains_key(&*card.id);
+        Some(TargetFact {
+            price_input: usd(|prices| prices.input),
+            price_output: usd(|prices| prices.output),
+            context: card.context,
+            abilities: (!is_silent).then_some(card.abilities),
+            dialogue: Some(matches!(card.kind, Kind::Chat | Kind::Responses | Kind::Completion)),
+            ..TargetFact::default()
+        })
     }
 
     /// The model of an id, or of a raw name if only one provider has it.

@@ -107,6 +107,11 @@ impl Price {
         nano(usd).map(Price)
     }
 
+    /// In US dollars for a million units, for people and for comparisons.
+    pub fn usd(self) -> f64 {
+        self.0 as f64 / NANO as f64
+    }
+
     /// What so many units cost.
     pub fn of(self, units: u64) -> Cost {
         let mut bill = Bill::default();

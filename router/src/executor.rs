@@ -6,13 +6,13 @@ use std::time::Instant;
 
 use models::{Prompt, Usage};
 
+use crate::cost::Priced;
 use crate::health::Breaker;
 use crate::route::{Limits, Target};
-use crate::shadow::Shadow;
 use crate::{Answer, AttemptLog, Decision, Health, TargetFact, TargetFacts, race};
 
-/// What an attempt at a target (`provider/model`) cost in nano-USD; `None` where its price is not known.
-pub type Price = Arc<dyn Fn(&str, &Usage) -> Option<u64> + Send + Sync>;
+/// What an attempt at a target (`provider/model`) cost; `None` where its price is not known.
+pub type Price = Arc<dyn Fn(&str, &Usage) -> Option<Priced> + Send + Sync>;
 
 /// Asks targets. Cheap to clone; clones share what they learn.
 #[derive(Clone, Default)]
@@ -21,8 +21,6 @@ pub struct Executor {
     pub health: Health,
     /// What attempts cost.
     pub price: Option<Price>,
-    /// Where requests are mirrored to that nobody waits for; `None`: they are not.
-    pub shadow: Option<Shadow>,
 }
 
 impl Executor {

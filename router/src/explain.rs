@@ -6,7 +6,7 @@ use crate::answer::Decision;
 use crate::route::per_cent;
 use crate::routing::{Asked, Because, Ground, Routing};
 use crate::rule::Verdict;
-use crate::{Facts, RouteError};
+use crate::{Facts, Lack, RouteError};
 
 /// A decision and what led to it.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,6 +55,8 @@ pub struct Candidate {
     pub sorted_by: Vec<(String, Option<f64>)>,
     /// Whether it answers, where that is known.
     pub healthy: Option<bool>,
+    /// What the request needs and it is known to lack; where others lack nothing, it comes after them.
+    pub lacks: Vec<Lack>,
 }
 
 impl Routing {
@@ -84,11 +86,12 @@ impl Routing {
             Err(error) => return Ok(Explanation { rules, draw: None, candidates: Vec::new(), decision: Err(error) }),
         };
         draw.point = per_cent(settled.point);
-        let seen = ground.seen();
+        let seen = ground.seen(&settled.choice.prompt);
         let candidate = |target: &crate::route::Target| Candidate {
             target: target.id.clone(),
             sorted_by: settled.order.values(target, &seen),
             healthy: seen.facts.of(&target.id).healthy,
+            lacks: seen.lacking(target).collect(),
         };
         let candidates = settled.choice.targets.iter().map(candidate).collect();
         Ok(Explanation { rules, draw: Some(draw), candidates, decision: Ok(settled.choice.decision) })

@@ -13,6 +13,7 @@ use cel::context::VariableResolver;
 use models::{Prompt, SignalKind, SignalSet, Signals};
 use serde_json::{Map, Value};
 
+use crate::catalogue::Ability;
 use crate::measure::{Measure, measure};
 use crate::moment::{self, Moment};
 use crate::{TargetFact, TargetFacts};
@@ -54,12 +55,19 @@ pub(crate) const REQUEST: [(&str, Holds); 13] = [
     ("structured", Holds::Flag),
 ];
 /// The names under `targets["provider/model"]`.
-pub(crate) const TARGET: [(&str, Holds); 6] = [
+pub(crate) const TARGET: [(&str, Holds); 13] = [
     ("latency_ms", Holds::Number),
     ("throughput", Holds::Number),
     ("price_input", Holds::Number),
     ("price_output", Holds::Number),
     ("context", Holds::Whole),
+    ("images", Holds::Flag),
+    ("audio", Holds::Flag),
+    ("files", Holds::Flag),
+    ("tools", Holds::Flag),
+    ("structured", Holds::Flag),
+    ("reasoning", Holds::Flag),
+    ("web_search", Holds::Flag),
     ("healthy", Holds::Flag),
 ];
 /// The names under `voice`; each also has a `.._confidence`.
@@ -247,12 +255,20 @@ fn moment(moment: Moment) -> Cel {
 }
 
 fn target(fact: &TargetFact) -> Cel {
+    let can = |ability| fact.abilities.map(|abilities| Cel::Bool(abilities.has(ability)));
     let entries = [
         ("latency_ms", fact.latency.map(|latency| Cel::Float(latency.as_secs_f64() * 1_000.0))),
         ("throughput", fact.throughput.map(Cel::Float)),
         ("price_input", fact.price_input.map(Cel::Float)),
         ("price_output", fact.price_output.map(Cel::Float)),
         ("context", fact.context.map(|context| Cel::Int(i64::try_from(context).unwrap_or(i64::MAX)))),
+        ("images", can(Ability::ImageInput)),
+        ("audio", can(Ability::AudioInput)),
+        ("files", can(Ability::FileInput)),
+        ("tools", can(Ability::Tools)),
+        ("structured", can(Ability::Schema)),
+        ("reasoning", can(Ability::Reasoning)),
+        ("web_search", can(Ability::WebSearch)),
         ("healthy", fact.healthy.map(Cel::Bool)),
     ];
     let known: HashMap<String, Cel> = entries.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();

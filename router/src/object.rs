@@ -123,6 +123,9 @@ pub struct RouteObject {
     /// Ways to do it.
     #[serde(default)]
     pub variants: Vec<WeightedVariant>,
+    /// Which of its answers are given again: as the request's field of that name, for requests without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Value>,
 }
 
 /// A variant with its share of the traffic.

@@ -1,7 +1,9 @@
 //! What became of the requests that each variant answered: errors, speed, cost and what people thought of it, with confidence
 //! intervals, so that a winner is called only where there is one.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+use std::ops::Add;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::StreamExt;
@@ -11,7 +13,7 @@ use crate::answer::{Answer, Decision};
 use crate::interval::{Estimate, Mean, share};
 use crate::{AttemptLog, Outcome};
 
-/// Requests that can still be scored: those of the last hours of a busy server, at about 200 bytes each.
+/// Requests that can still be scored: those of the last hours of a busy server, at about 100 bytes each.
 const REMEMBERED: usize = 20_000;
 /// A winner is not called on fewer observations.
 const FEWEST: u64 = 30;
@@ -42,7 +44,7 @@ pub struct VariantOutcome {
     pub first_content_seconds: Option<Estimate>,
     /// Seconds from the start to the end.
     pub total_seconds: Option<Estimate>,
-    /// US dollars a request.
+    /// US dollars a request, all of its attempts together.
     pub cost: Option<Estimate>,
     /// Scores: the share of good ones where each is 0 or 1, else their mean.
     pub score: Option<Estimate>,
@@ -78,21 +80,32 @@ pub struct Feedback {
 
 /// A handle to what became of every variant.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Outcomes(Arc<Mutex<Kept>>);
+pub(crate) struct Outcomes(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    kept: Mutex<Kept>,
+    /// Of ids and users: 64 bits of each are kept, with keys of this process, so that nobody can make two of them meet.
+    hashes: RandomState,
+}
 
 #[derive(Debug, Default)]
 struct Kept {
     variants: BTreeMap<VariantKey, Tally>,
-    requests: HashMap<String, Remembered>,
-    /// Their ids, oldest first.
-    order: VecDeque<String>,
-    users: HashMap<String, String>,
+    /// By the hash of their ids.
+    requests: HashMap<u64, Remembered>,
+    /// Those hashes, oldest first.
+    order: VecDeque<u64>,
+    /// The last request of each user, hash by hash.
+    users: HashMap<u64, u64>,
+    /// The variants of `requests`: each is kept once.
+    keys: HashSet<Arc<VariantKey>>,
 }
 
 #[derive(Debug)]
 struct Remembered {
-    key: VariantKey,
-    user: Option<String>,
+    key: Arc<VariantKey>,
+    user: Option<u64>,
     score: Option<f64>,
 }
 
@@ -123,13 +136,21 @@ impl Outcomes {
     /// Lets a request be scored under the id of its answer, and as the last one of its user.
     pub(crate) fn remember(&self, id: &str, user: Option<&str>, decision: &Decision) {
         let Some(key) = key_of(decision) else { return };
+        let (id, user) = (self.hash(id), user.map(|user| self.hash(user)));
         let mut kept = self.lock();
-        let user = user.map(str::to_owned);
-        if let Some(user) = &user {
-            kept.users.insert(user.clone(), id.to_owned());
+        let key = match kept.keys.get(&key) {
+            Some(known) => known.clone(),
+            None => {
+                let key = Arc::new(key);
+                kept.keys.insert(key.clone());
+                key
+            }
+        };
+        if let Some(user) = user {
+            kept.users.insert(user, id);
         }
-        if kept.requests.insert(id.to_owned(), Remembered { key, user, score: None }).is_none() {
-            kept.order.push_back(id.to_owned());
+        if kept.requests.insert(id, Remembered { key, user, score: None }).is_none() {
+            kept.order.push_back(id);
         }
         if kept.order.len() > REMEMBERED
             && let Some(oldest) = kept.order.pop_front()
@@ -137,13 +158,6 @@ impl Outcomes {
             && kept.users.get(&user) == Some(&oldest)
         {
             kept.users.remove(&user);
-        }
-    }
-
-    /// Counts what a request cost, US dollars.
-    pub(crate) fn charge(&self, decision: &Decision, usd: f64) {
-        if let Some(key) = key_of(decision) {
-            self.lock().variants.entry(key).or_default().cost.add(usd);
         }
     }
 
@@ -155,13 +169,13 @@ impl Outcomes {
         let mut kept = self.lock();
         let id =
             match (&feedback.request, &feedback.user) {
-                (Some(id), _) => Some(id.clone()),
+                (Some(id), _) => Some(self.hash(id)),
                 (None, Some(user)) => {
-                    let of = kept.users.get(user).filter(|id| {
-                        let router = kept.requests.get(*id).map(|remembered| &remembered.key.router);
+                    let of = kept.users.get(&self.hash(user)).filter(|id| {
+                        let router = kept.requests.get(id).map(|remembered| &remembered.key.router);
                         feedback.router.is_none() || router == feedback.router.as_ref()
                     });
-                    Some(of.cloned().ok_or_else(|| {
+                    Some(of.copied().ok_or_else(|| {
                         format!("no request of the user {user:?} is remembered; send the id of the answer as `request_id`")
                     })?)
                 }
@@ -183,10 +197,11 @@ impl Outcomes {
         };
         let remembered = kept.requests.get_mut(&id);
         let Some(Remembered { key, score, .. }) = remembered else {
+            let id = feedback.request.as_deref().unwrap_or_default();
             return Err(format!("no request {id:?} is remembered; the last {REMEMBERED} that a router decided are"));
         };
         // The last word counts: who scores again has thought again.
-        let (key, before) = (key.clone(), score.replace(feedback.score));
+        let (key, before) = (VariantKey::clone(key), score.replace(feedback.score));
         let tally = kept.variants.entry(key.clone()).or_default();
         if let Some(before) = before {
             tally.score.remove(before);
@@ -197,7 +212,10 @@ impl Outcomes {
 
     /// Forgets variants that were changed or removed: what they were is no longer what they are.
     pub(crate) fn forget(&self, changed: impl Fn(&VariantKey) -> bool) {
-        self.lock().variants.retain(|key, _| !changed(key));
+        let mut kept = self.lock();
+        kept.variants.retain(|key, _| !changed(key));
+        // What no remembered request has any more is let go; the set holds one of each.
+        kept.keys.retain(|key| Arc::strong_count(key) > 1);
     }
 
     /// What became of a router's variants.
@@ -217,8 +235,13 @@ impl Outcomes {
             first = first.or(attempt.first_token.map(|first| total + first.as_secs_f64()));
             total += attempt.total.as_secs_f64();
         }
+        // What was given up and what was outrun was paid for, too.
+        let cost = attempts.iter().filter_map(|attempt| attempt.cost).map(|priced| priced.cost).reduce(Add::add);
         let mut kept = self.lock();
         let tally = kept.variants.entry(key.clone()).or_default();
+        if let Some(cost) = cost {
+            tally.cost.add(cost.usd());
+        }
         match last.outcome {
             Outcome::Answered(_) => tally.answered += 1,
             Outcome::Failed(_) => tally.failed += 1,
@@ -233,8 +256,12 @@ impl Outcomes {
         tally.total.add(total);
     }
 
+    fn hash(&self, text: &str) -> u64 {
+        self.0.hashes.hash_one(text)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Kept> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

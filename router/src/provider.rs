@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use models::{Embedder, LanguageModel};
 
+use crate::Replicas;
+
 /// Something that answers prompts under a name: `upstream` serves `upstream/anything`.
 #[derive(Clone)]
 pub struct Provider {
@@ -14,6 +16,8 @@ pub struct Provider {
     pub model: Arc<dyn LanguageModel>,
     /// What embeds texts, where it can.
     pub embedder: Option<Arc<dyn Embedder>>,
+    /// What `model` is made of, where it is several replicas of one engine.
+    pub replicas: Option<Replicas>,
     /// Ids of its models, without the name in front; may be empty where the provider is not asked.
     pub models: Vec<String>,
 }
@@ -21,7 +25,12 @@ pub struct Provider {
 impl Provider {
     /// A provider that answers prompts only.
     pub fn new(name: impl Into<String>, model: Arc<dyn LanguageModel>, models: Vec<String>) -> Provider {
-        Provider { name: name.into(), model, embedder: None, models }
+        Provider { name: name.into(), model, embedder: None, replicas: None, models }
+    }
+
+    /// The same of several replicas of one engine.
+    pub fn replicated(name: impl Into<String>, replicas: Replicas, models: Vec<String>) -> Provider {
+        Provider { replicas: Some(replicas.clone()), ..Provider::new(name, Arc::new(replicas), models) }
     }
 }
 

@@ -289,7 +289,10 @@ impl Race {
             }
         };
         self.executor.health.report(&target.id, &verdict, now.into_std());
-        let cost = counted.and_then(|counted| self.executor.price.as_ref()?(&target.id, &counted.usage()));
+        let cost = counted.and_then(|counted| {
+            let priced = self.executor.price.as_ref()?(&target.id, &counted.usage())?;
+            Some(if matches!(counted, Counted::Estimated(_)) { priced.guessed() } else { priced })
+        });
         self.log.update(id, |attempt| {
             if let Outcome::Failed(error) = &outcome {
                 attempt.status = error.status;

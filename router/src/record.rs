@@ -9,7 +9,7 @@ use models::{ErrorKind, Finish, ModelError, Usage};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use crate::{Attempt, CacheStatus, Counted, Decision, Outcome};
+use crate::{Attempt, CacheStatus, Decision, Outcome, Shadowed};
 
 /// One request, from its arrival to its last byte. Durations are written in milliseconds, costs in billionths of a US dollar.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -23,7 +23,7 @@ pub struct Record {
     pub key: Option<String>,
     /// `user` of the request.
     pub user: Option<String>,
-    /// The caller's dialect: `chat`, `responses`, `messages`, ...
+    /// The caller's dialect: `chat`, `responses`, `messages`, ...; `shadow` of a request that was mirrored.
     pub dialect: &'static str,
     /// The path that was called.
     pub endpoint: String,
@@ -31,8 +31,8 @@ pub struct Record {
     pub model: String,
     /// The router that decided; `None` where the request named its target.
     pub router: Option<String>,
-    /// The version of that router.
-    pub version: Option<String>,
+    /// The version of that router: 0 for one of the configuration.
+    pub version: Option<u64>,
     /// The route chosen.
     pub route: Option<String>,
     /// The variant chosen.
@@ -111,9 +111,17 @@ impl Record {
     /// Fills in who was chosen, and why.
     pub fn decided(&mut self, decision: &Decision) {
         self.router = decision.router.clone();
+        self.version = decision.version;
         self.route = Some(decision.route.clone());
         self.variant = decision.variant.clone();
         self.reason = Some(decision.reason.clone());
+    }
+
+    /// Fills in who was tried, and what all of that cost.
+    pub fn tried(&mut self, attempts: &[Attempt]) {
+        self.attempts = attempts.iter().map(AttemptRecord::from).collect();
+        self.cost_nano_usd = self.attempts.iter().filter_map(|attempt| attempt.cost_nano_usd).reduce(u64::saturating_add);
+        self.estimated = self.attempts.iter().any(|attempt| attempt.estimated);
     }
 
     /// Fills in what the cache did. An answer from the cache costs nothing.
@@ -126,6 +134,22 @@ impl Record {
     }
 }
 
+impl From<Shadowed> for Record {
+    /// A record of its own, under the id of the request that was mirrored; its dialect is `shadow`.
+    fn from(shadowed: Shadowed) -> Record {
+        let Shadowed { id, time, decision, target, answer, attempts, total } = shadowed;
+        let mut record = Record { id, time, dialect: "shadow", model: target, cache: "off", total: Some(total), ..Record::default() };
+        record.decided(&decision);
+        record.tried(&attempts);
+        record.first_content = attempts.last().and_then(|attempt| attempt.first_token);
+        match answer {
+            Ok(completion) => (record.status, record.usage, record.finish) = (200, completion.usage, completion.finish),
+            Err(error) => (record.status, record.error) = (error.status(), Some(error.code().to_owned())),
+        }
+        record
+    }
+}
+
 impl From<&Attempt> for AttemptRecord {
     fn from(attempt: &Attempt) -> AttemptRecord {
         let (outcome, error): (_, Option<&ModelError>) = match &attempt.outcome {
@@ -135,11 +159,6 @@ impl From<&Attempt> for AttemptRecord {
             Outcome::Outrun => ("outrun", None),
             Outcome::Cancelled => ("cancelled", None),
         };
-        let (usage, estimated) = match attempt.usage {
-            Some(Counted::Reported(usage)) => (Some(usage), false),
-            Some(Counted::Estimated(usage)) => (Some(usage), true),
-            None => (None, false),
-        };
         AttemptRecord {
             target: attempt.target.clone(),
             outcome,
@@ -147,9 +166,9 @@ impl From<&Attempt> for AttemptRecord {
             error: error.map(|error| name(error.kind)),
             first_content: attempt.first_token,
             total: Some(attempt.total),
-            usage,
-            cost_nano_usd: attempt.cost,
-            estimated,
+            usage: attempt.usage.map(|counted| counted.usage()),
+            cost_nano_usd: attempt.cost.map(|priced| priced.cost.nano_usd()),
+            estimated: attempt.is_estimated(),
         }
     }
 }
@@ -217,11 +236,12 @@ mod tests {
             Attempt { outcome: Outcome::Failed(failed), status: Some(401), total: Duration::from_micros(12_345), ..Attempt::new("up/big") };
         let decision = Decision {
             router: Some("support".into()),
+            version: Some(3),
             route: "sad".into(),
             variant: Some("v1".into()),
             reason: "emotion == \"sad\"".into(),
             targets: vec!["up/big".into()],
-            shadow: None,
+            ..Decision::default()
         };
         let mut record = Record {
             id: "req_1".into(),
@@ -240,6 +260,7 @@ mod tests {
         let said = |pointer: &str| written.pointer(pointer).cloned().unwrap_or(Value::Null);
         for (pointer, expected) in [
             ("/router", json!("support")),
+            ("/version", json!(3)),
             ("/reason", json!("emotion == \"sad\"")),
             ("/attempts/0/error", json!("unauthorized")),
             ("/attempts/0/status", json!(401)),

@@ -2,11 +2,11 @@
 //!
 //! A conversation returns to the replica that holds its keys and values: the hash of how it begins ranks the replicas, the same way on
 //! every node (rendezvous hashing: a replica that comes or goes moves only its own conversations). A replica that has more than its share
-//! of the running requests passes them to the next in rank (bounded load), one that fails is left alone for a while (`health.rs`).
-//! Nothing is probed beside the requests themselves.
+//! of the running requests passes them to the next in rank (bounded load), one that fails is left alone for a while (`health.rs`), and so
+//! is one that whoever looks after it says is down ([`Replicas::set_up`]), before a request finds out.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::StreamExt;
@@ -42,11 +42,15 @@ pub struct ReplicaState {
     pub running: usize,
     /// Requests since the start.
     pub requests: u64,
+    /// Of these, those of conversations that belong here: the others came because their own replica was full or ill.
+    pub at_home: u64,
     /// Tokens of their prompts, as it counted them.
     pub input_tokens: u64,
     /// Of these, found in its cache.
     pub cached_tokens: u64,
-    /// Its health.
+    /// Whether it was there when somebody last looked.
+    pub is_up: bool,
+    /// Its health, as requests found it.
     pub condition: Condition,
 }
 
@@ -72,8 +76,10 @@ struct Shared {
 #[derive(Default)]
 struct Counts {
     requests: AtomicU64,
+    at_home: AtomicU64,
     input_tokens: AtomicU64,
     cached_tokens: AtomicU64,
+    is_down: AtomicBool,
 }
 
 impl Replicas {
@@ -84,6 +90,13 @@ impl Replicas {
         Replicas(Arc::new(Shared { replicas, health: Health::default(), running, counts }))
     }
 
+    /// Takes in whether a replica, by its place from 0, was there when somebody looked. One that is down is asked only where all are.
+    pub fn set_up(&self, replica: usize, is_up: bool) {
+        if let Some(counts) = self.0.counts.get(replica) {
+            counts.is_down.store(!is_up, Relaxed);
+        }
+    }
+
     /// What each replica did so far.
     pub fn states(&self) -> Vec<ReplicaState> {
         let now = Instant::now().into_std();
@@ -92,8 +105,10 @@ impl Replicas {
             name: replica.name.clone(),
             running,
             requests: counts.requests.load(Relaxed),
+            at_home: counts.at_home.load(Relaxed),
             input_tokens: counts.input_tokens.load(Relaxed),
             cached_tokens: counts.cached_tokens.load(Relaxed),
+            is_up: !counts.is_down.load(Relaxed),
             condition: self.0.health.condition(&replica.name, now),
         };
         self.0.replicas.iter().zip(&self.0.counts).zip(running).map(state).collect()
@@ -113,7 +128,9 @@ impl Shared {
         let mut running = self.running();
         let all: usize = running.iter().sum();
         let most = ((all + 1) * (100 + SLACK)).div_ceil(100 * self.replicas.len().max(1));
-        let is_well = |n: &usize| self.health.admit(&self.replicas[*n].name, now.into_std()) != Admission::Refused;
+        let is_well = |n: &usize| {
+            !self.counts[*n].is_down.load(Relaxed) && self.health.admit(&self.replicas[*n].name, now.into_std()) != Admission::Refused
+        };
         // In rank where there is room; all are full only by ill ones' shares, then the least loaded; where all are ill, the first in rank.
         let with_room = ranked.iter().copied().filter(|n| running[*n] < most).find(is_well);
         let replica = with_room
@@ -125,6 +142,7 @@ impl Shared {
             .or_else(|| ranked.first().copied().filter(|_| tried.is_empty()))?;
         running[replica] += 1;
         self.counts[replica].requests.fetch_add(1, Relaxed);
+        self.counts[replica].at_home.fetch_add(u64::from(tried.is_empty() && ranked.first() == Some(&replica)), Relaxed);
         Some(Place { shared: Arc::clone(self), replica, since: now, first: None, is_reported: false, usage: Usage::default() })
     }
 }
@@ -370,6 +388,17 @@ mod tests {
             assert_eq!(all.complete(turn(conversation, 0)).count().await, 3);
         }
         assert_eq!(all.states()[0].requests, 6, "one probe");
+        // One that is said to be down is not asked while another is there.
+        let all = replicas((0..2).map(|_| Engine { holds: 99, ..Engine::default() }));
+        all.set_up(0, false);
+        for conversation in 0..40 {
+            assert_eq!(all.complete(turn(conversation, 0)).count().await, 3);
+        }
+        let states = all.states();
+        assert_eq!((states[0].requests, states[0].is_up, states[1].requests), (0, false, 40));
+        assert!((5..35).contains(&states[1].at_home), "about half of the conversations belong to the other: {states:?}");
+        all.set_up(1, false);
+        assert_eq!(all.complete(turn(0, 0)).count().await, 3, "where all are down, one is asked all the same");
         // All are broken, or there are none: an error, and an end.
         for broken in [2, 0] {
             let all = replicas((0..broken).map(|_| Engine { is_broken: true, ..Engine::default() }));

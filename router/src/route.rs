@@ -11,7 +11,7 @@ use crate::object::{DefaultsObject, MessageTemplate, RouteObject, TextGeneration
 use crate::rank::Ranks;
 use crate::router::AUTO;
 use crate::select::Order;
-use crate::{Provider, RouterError, hash};
+use crate::{CacheObject, Provider, RouterError, hash};
 
 /// How long a target has to its first content where the variant does not say: reasoning models think for a minute or two.
 const FIRST_CONTENT: Duration = Duration::from_secs(120);
@@ -133,6 +133,8 @@ pub(crate) struct Known<'a> {
 pub(crate) struct Route {
     pub(crate) id: String,
     variants: Vec<Variant>,
+    /// Which of its answers are given again, where the request does not say.
+    pub(crate) cache: CacheObject,
     /// Requests without a user, counted: they are dealt out evenly.
     dealt: AtomicU64,
 }
@@ -172,7 +174,9 @@ impl Route {
                 format!("the weights sum to {sum}; the weights of a route sum to exactly 100"),
             ));
         }
-        Ok(Route { id: object.route_id.clone().unwrap_or_else(|| default_id.to_owned()), variants, dealt: AtomicU64::new(0) })
+        let cache = object.cache.as_ref().map(CacheObject::read).transpose();
+        let cache = cache.map_err(|detail| RouterError::new(at, detail))?.unwrap_or_default();
+        Ok(Route { id: object.route_id.clone().unwrap_or_else(|| default_id.to_owned()), variants, cache, dealt: AtomicU64::new(0) })
     }
 
     /// The next number for what is dealt out.

@@ -1,15 +1,19 @@
 //! The shell: names to routers and targets, a decision, an answer.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Instant, SystemTime};
 
-use models::{Prompt, SignalSet};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
+use models::{Prompt, SignalSet, Usage};
 use serde_json::Value;
 
 use crate::answer::{Answer, Decision};
+use crate::cost::Priced;
 use crate::executor::{Executor, Lately};
 use crate::explain::{self, Explanation};
+use crate::health::Condition;
 use crate::object::RouterObject;
 use crate::outcome::{Feedback, Outcomes, VariantKey, VariantOutcome};
 use crate::rank::Ranks;
@@ -17,9 +21,10 @@ use crate::route::{Limits, Route, Target};
 use crate::routers::{Listed, Routers, RoutersError, Set};
 use crate::routing::{Asked, Choice, Ground, further, none_left};
 use crate::rule::{Library, RuleCount};
-use crate::select::{Order, Wishes};
+use crate::select::{Order, Ordered, Wishes, unfit_last};
+use crate::shadow::{self, Job, Shadow, ShadowCount, Shadowed, Work};
 use crate::versions::Version;
-use crate::{Facts, Provider, RouteError, RouterError, TargetFacts};
+use crate::{CacheObject, Facts, Provider, ReplicaState, Replicas, RouteError, RouterError, TargetFacts};
 
 /// The provider name that stands for the routers of this server.
 const OWN: &str = "timbre";
@@ -61,6 +66,8 @@ pub struct Request {
     pub prompt: Prompt,
     /// What rules may see of it.
     pub facts: Facts,
+    /// Its id, for what becomes of it elsewhere; may be empty.
+    pub id: String,
 }
 
 /// What a model's name stands for.
@@ -84,6 +91,9 @@ struct Inner {
     all: Vec<Target>,
     outcomes: Outcomes,
     executor: Executor,
+    shadow: Shadow,
+    /// The work on what `shadow` takes, until somebody does it.
+    mirrored: Mutex<Option<Work>>,
 }
 
 impl Router {
@@ -92,7 +102,7 @@ impl Router {
         Router::with(config, Executor::default())
     }
 
-    /// The same with what an earlier router learnt of the targets, with prices, or with shadow traffic.
+    /// The same with what an earlier router learnt of the targets, or with prices.
     pub fn with(config: Config, executor: Executor) -> Result<Router, RouterError> {
         for (n, provider) in config.providers.iter().enumerate() {
             let at = format!("provider[{n}].name");
@@ -117,7 +127,9 @@ impl Router {
             RouterError::new("default_model", detail)
         })?;
         let all = Target::all(&ground.providers);
-        Ok(Router(Arc::new(Inner { ground, routers, default, all, outcomes: Outcomes::default(), executor })))
+        let (shadow, work) = shadow::new(executor.clone());
+        let (outcomes, mirrored) = (Outcomes::default(), Mutex::new(Some(work)));
+        Ok(Router(Arc::new(Inner { ground, routers, default, all, outcomes, executor, shadow, mirrored })))
     }
 
     pub(crate) fn providers(&self) -> &[Provider] {
@@ -158,19 +170,54 @@ impl Router {
 
     /// Decides at once who answers, without I/O; the answer's stream then asks them. Call and poll it inside a tokio runtime.
     pub fn complete(&self, request: Request) -> Result<Answer, RouteError> {
-        let Choice { decision, targets, limits, prompt } = self.choose(request)?;
-        let executor = &self.0.executor;
-        if let (Some(shadow), Some(id)) = (&executor.shadow, &decision.shadow)
-            && let Some(target) = Target::find(id, &self.0.ground.providers)
-        {
-            shadow.mirror(decision.clone(), vec![target], limits, &prompt);
-        }
-        Ok(self.0.outcomes.watch(executor.answer(decision, targets, limits, prompt)))
+        let Request { prompt, facts, id } = request;
+        let Choice { decision, targets, limits, prompt } = self.choose(prompt, &facts)?;
+        let shadowed = decision.shadow.as_deref().and_then(|shadow| Target::find(shadow, &self.0.ground.providers));
+        let job = shadowed.map(|target| Job { id, decision: decision.clone(), target, limits, prompt: prompt.clone() });
+        let answer = self.0.outcomes.watch(self.0.executor.answer(decision, targets, limits, prompt));
+        let Some(job) = job else { return Ok(answer) };
+        // With the first poll: a request that is refused, or answered from a cache, is not mirrored either.
+        let shadow = self.0.shadow.clone();
+        Ok(answer.through(|deltas| {
+            let begun = async move {
+                shadow.mirror(job);
+                deltas
+            };
+            begun.into_stream().flatten().boxed()
+        }))
+    }
+
+    /// The work on mirrored requests: at most `running` answers at once, each given to `tell` at its end. Whoever calls this polls it, and
+    /// ends it by dropping it; `None` where somebody did before. Until then a few requests wait, and the rest is dropped and counted.
+    pub fn shadows(&self, running: usize, tell: impl Fn(Shadowed) + Send + 'static) -> Option<BoxFuture<'static, ()>> {
+        let work = self.0.mirrored.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        Some(work.run(running, tell).boxed())
+    }
+
+    /// How many requests were mirrored.
+    pub fn shadow_count(&self) -> ShadowCount {
+        self.0.shadow.count()
+    }
+
+    /// How the targets do that were asked so far, in no order.
+    pub fn conditions(&self) -> Vec<(String, Condition)> {
+        self.0.executor.health.conditions(Instant::now())
+    }
+
+    /// The replicas of a provider, where it has any.
+    pub fn replicas_of(&self, provider: &str) -> Option<Replicas> {
+        self.providers().iter().find(|own| own.name == provider)?.replicas.clone()
+    }
+
+    /// What the replicas of each provider that has any did so far.
+    pub fn replicas(&self) -> Vec<(String, Vec<ReplicaState>)> {
+        let of = |provider: &Provider| Some((provider.name.clone(), provider.replicas.as_ref()?.states()));
+        self.providers().iter().filter_map(of).collect()
     }
 
     /// Decides who would answer, and asks nobody. Rules and requests are counted as for an answer.
     pub fn decide(&self, request: Request) -> Result<Decision, RouteError> {
-        self.choose(request).map(|choice| choice.decision)
+        self.choose(request.prompt, &request.facts).map(|choice| choice.decision)
     }
 
     /// What a request to the router `id` would come to, without asking anybody. The model that it names does not matter.
@@ -233,14 +280,9 @@ impl Router {
         Ok(self.0.outcomes.of(id))
     }
 
-    /// Lets an answer be scored under its id, and as the last one of its user.
+    /// Lets an answer be scored under an id, and as the last one of its user.
     pub fn remember(&self, id: &str, user: Option<&str>, decision: &Decision) {
         self.0.outcomes.remember(id, user, decision);
-    }
-
-    /// Counts what an answer cost, US dollars, for its variant.
-    pub fn charge(&self, decision: &Decision, usd: f64) {
-        self.0.outcomes.charge(decision, usd);
     }
 
     /// Counts a score; the error tells what is missing.
@@ -254,8 +296,12 @@ impl Router {
         })
     }
 
-    fn choose(&self, request: Request) -> Result<Choice, RouteError> {
-        let Request { mut prompt, facts } = request;
+    /// What tokens of a target (`provider/model`) cost; `None` where its price is not known.
+    pub fn price(&self, target: &str, usage: &Usage) -> Option<Priced> {
+        self.0.executor.price.as_ref()?(target, usage)
+    }
+
+    fn choose(&self, mut prompt: Prompt, facts: &Facts) -> Result<Choice, RouteError> {
         let inner = &self.0;
         let set = inner.routers.current();
         let resolved = inner.resolve(&prompt.model, &set).ok_or_else(|| self.unknown(&prompt.model, &set))?;
@@ -270,7 +316,7 @@ impl Router {
             }
             Resolved::Router(id) => {
                 let entry = set.get(&id).ok_or_else(|| self.unknown(&prompt.model, &set))?;
-                let asked = Asked { prompt, facts: &facts, wishes, now: SystemTime::now() };
+                let asked = Asked { prompt, facts, wishes, now: SystemTime::now() };
                 entry.routing()?.decide(asked, &inner.ground)
             }
         }
@@ -307,13 +353,15 @@ impl Inner {
     }
 
     /// A request that names its target, and perhaps more: the named one first, the others in the order that the request wishes.
-    fn direct(&self, target: Target, reason: String, prompt: Prompt, wishes: &Wishes) -> Result<Choice, RouteError> {
+    fn direct(&self, target: Target, mut reason: String, prompt: Prompt, wishes: &Wishes) -> Result<Choice, RouteError> {
         let others = further(wishes, &self.ground.providers)?.into_iter().filter(|more| more.id != target.id).collect::<Vec<_>>();
         let mut targets = vec![target];
         targets.extend(others);
-        if wishes.reorders() {
+        if targets.len() > 1 || wishes.reorders() {
             let order = wishes.over(&Order::default()).into_owned();
-            targets = order.apply(targets.iter().collect(), 1, 0, &self.ground.seen()).into_iter().cloned().collect();
+            let Ordered { targets: ordered, unfit } = order.apply(targets.iter().collect(), 1, 0, &self.ground.seen(&prompt));
+            reason.push_str(&unfit_last(&ordered, unfit));
+            targets = ordered.into_iter().cloned().collect();
         }
         chosen("direct", reason, targets, prompt, wishes)
     }
@@ -330,8 +378,10 @@ impl Inner {
             let others = self.all.iter().filter(|target| default.as_ref().is_none_or(|default| default.id != target.id));
             default.iter().chain(others).collect()
         };
-        let targets = order.apply(pool, 0, 0, &self.ground.seen()).into_iter().cloned().collect();
-        let reason = if order.sort.is_empty() { "what is left of the default and the others".to_owned() } else { order.describe() };
+        let Ordered { targets, unfit } = order.apply(pool, 0, 0, &self.ground.seen(&prompt));
+        let mut reason = if order.sort.is_empty() { "what is left of the default and the others".to_owned() } else { order.describe() };
+        reason.push_str(&unfit_last(&targets, unfit));
+        let targets = targets.into_iter().cloned().collect();
         chosen(AUTO, reason, targets, prompt, wishes)
     }
 }
@@ -343,11 +393,13 @@ fn chosen(route: &str, reason: String, targets: Vec<Target>, prompt: Prompt, wis
     }
     let decision = Decision {
         router: None,
+        version: None,
         route: route.to_owned(),
         variant: None,
         reason,
         targets: targets.iter().map(|target| target.id.clone()).collect(),
         shadow: None,
+        cache: CacheObject::default(),
     };
     Ok(Choice { decision, targets, limits: wishes.limits(Limits::default()), prompt })
 }

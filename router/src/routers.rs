@@ -143,7 +143,7 @@ impl Routers {
             }
             let mut object = RouterObject { name: id.to_owned(), ..object.clone() };
             assign_ids(&mut object);
-            let routing = Routing::check(&object, ground, default)?;
+            let routing = Routing::check(&object, 0, ground, default)?;
             set.insert(id.to_owned(), Arc::new(entry(object, Source::Configuration, 0, 0, Ok(routing))));
         }
         let versions = Versions::new(data);
@@ -153,7 +153,7 @@ impl Routers {
                 continue;
             }
             let object = RouterObject::from_json(value)?;
-            let routing = Routing::check(&object, ground, default);
+            let routing = Routing::check(&object, version.version, ground, default);
             set.insert(id, Arc::new(entry(object, Source::Api, version.version, version.time, routing)));
         }
         Ok(Routers { current: RwLock::new(Arc::new(set)), versions: Mutex::new(versions) })
@@ -251,10 +251,10 @@ impl Routers {
         (ground, default): (&Ground, Option<&str>),
     ) -> Result<Listed, RoutersError> {
         assign_ids(&mut object);
-        let routing = Routing::check(&object, ground, default)?;
         let id = object.name.clone();
         let newest = versions.all(&id).map_err(|detail| RoutersError::Kept { detail })?.last().map_or(0, |kept| kept.version);
         let (version, time) = (newest + 1, now());
+        let routing = Routing::check(&object, version, ground, default)?;
         let kept = Version { version, time, change, of, object: Some(object.to_json()) };
         versions.add(&id, kept).map_err(|detail| RoutersError::Kept { detail })?;
         let entry = entry(object, Source::Api, version, time, Ok(routing));

@@ -9,11 +9,12 @@ use models::{Prompt, SignalSet};
 use crate::answer::Decision;
 use crate::facts::View;
 use crate::moment::{self, Moment};
+use crate::needs::Needs;
 use crate::object::RouterObject;
 use crate::rank::Ranks;
 use crate::route::{Known, Limits, Route, Target};
 use crate::rule::{Library, Rule, RuleCount};
-use crate::select::{Order, Seen, Wishes};
+use crate::select::{Order, Ordered, Seen, Wishes, unfit_last};
 use crate::{Facts, Provider, RouteError, RouterError, TargetFacts};
 
 /// What every decision stands on.
@@ -25,8 +26,9 @@ pub(crate) struct Ground {
 }
 
 impl Ground {
-    pub(crate) fn seen(&self) -> Seen<'_> {
-        Seen { facts: self.facts.as_ref(), ranks: &self.ranks }
+    /// What sorting looks at, for this prompt.
+    pub(crate) fn seen<'a>(&'a self, prompt: &'a Prompt) -> Seen<'a> {
+        Seen { facts: self.facts.as_ref(), ranks: &self.ranks, needs: Needs::of(prompt) }
     }
 }
 
@@ -49,6 +51,8 @@ pub(crate) struct Choice {
 /// A router object, checked.
 pub(crate) struct Routing {
     pub(crate) id: String,
+    /// Counted from 1; 0 for one of the configuration.
+    pub(crate) version: u64,
     /// In order; a route without a rule is always taken.
     pub(crate) routes: Vec<(Option<Rule>, Route)>,
     pub(crate) default: Option<Route>,
@@ -59,8 +63,8 @@ pub(crate) struct Routing {
 }
 
 impl Routing {
-    /// Checks an object whose name is an id; `default` is what stands for `auto`, where that is a target.
-    pub(crate) fn check(object: &RouterObject, ground: &Ground, default: Option<&str>) -> Result<Routing, RouterError> {
+    /// Checks a version of an object whose name is an id; `default` is what stands for `auto`, where that is a target.
+    pub(crate) fn check(object: &RouterObject, version: u64, ground: &Ground, default: Option<&str>) -> Result<Routing, RouterError> {
         let name = &object.name;
         let defaults = object.defaults.clone().unwrap_or_default();
         let known = Known { providers: &ground.providers, ranks: &ground.ranks, default, defaults: &defaults };
@@ -92,7 +96,7 @@ impl Routing {
                 named.push(target.clone());
             }
         }
-        Ok(Routing { id: name.clone(), routes, default, offset, named })
+        Ok(Routing { id: name.clone(), version, routes, default, offset, named })
     }
 
     /// The signals that its rules read.
@@ -138,7 +142,7 @@ impl Routing {
         let order = asked.wishes.over(&variant.order);
         let further = further(&asked.wishes, &ground.providers)?;
         let candidates = variant.targets.iter().chain(further.iter().filter(|more| !variant.targets.iter().any(|t| t.id == more.id)));
-        let targets = order.apply(candidates.collect(), variant.fixed, dealt, &ground.seen());
+        let Ordered { targets, unfit } = order.apply(candidates.collect(), variant.fixed, dealt, &ground.seen(&asked.prompt));
         if targets.is_empty() {
             return Err(none_left());
         }
@@ -146,13 +150,16 @@ impl Routing {
         if !order.sort.is_empty() {
             reason = format!("{reason}; {}", order.describe());
         }
+        reason.push_str(&unfit_last(&targets, unfit));
         let decision = Decision {
             router: Some(self.id.clone()),
+            version: Some(self.version),
             route: route.id.clone(),
             variant: Some(variant.id.clone()),
             reason,
             targets: targets.iter().map(|target| target.id.clone()).collect(),
             shadow: variant.shadow(dealt).map(|target| target.id.clone()),
+            cache: route.cache.clone(),
         };
         let targets = targets.into_iter().cloned().collect();
         let limits = asked.wishes.limits(variant.limits);

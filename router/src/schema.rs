@@ -60,7 +60,7 @@ static DEFAULTS: &Shape = &[
     ("survive", Kind::Flag),
 ];
 static ENTRY: &Shape = &[("condition", Kind::Object(&[("cel_expression", Kind::Text)])), ("route", Kind::Object(ROUTE))];
-static ROUTE: &Shape = &[("route_id", Kind::Text), ("variants", Kind::List(&Kind::Object(WEIGHTED)))];
+static ROUTE: &Shape = &[("route_id", Kind::Text), ("variants", Kind::List(&Kind::Object(WEIGHTED))), ("cache", Kind::Any)];
 static WEIGHTED: &Shape = &[("variant", Kind::Object(VARIANT)), ("weight", Kind::Number)];
 static VARIANT: &Shape = &[
     ("variant_id", Kind::Text),

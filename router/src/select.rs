@@ -1,7 +1,8 @@
 //! Which targets are asked, and in which order: sorting by price, speed and ranks, ignoring, preferred providers.
 //!
 //! Pure: the same candidates, wishes and facts give the same order. Targets that are known not to answer come last whatever the keys
-//! say; a target without the number that a key asks for comes after those that have it.
+//! say, and after them those that lack what the request needs; a target without the number that a key asks for comes after those that have
+//! it.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -10,11 +11,12 @@ use std::time::Duration;
 use models::Prompt;
 use serde_json::Value;
 
+use crate::needs::Needs;
 use crate::object::{SelectionObject, SortObject};
 use crate::rank::Ranks;
 use crate::route::{Limits, Target};
 use crate::schema::{self, Kind};
-use crate::{RouteError, RouterError, TargetFact, TargetFacts, duration};
+use crate::{Lack, RouteError, RouterError, TargetFact, TargetFacts, duration};
 
 /// Most targets that one request may try where candidates were sorted: failing through more takes longer than any caller waits.
 const MOST_SORTED: usize = 8;
@@ -139,15 +141,33 @@ impl Order {
     }
 
     /// Takes out what is ignored, then sorts: preferred providers first, then by the keys; equals keep their places. `fixed` candidates
-    /// at the front keep theirs. `dealt` is the number of the request, to explore by.
-    pub(crate) fn apply<'t>(&self, mut targets: Vec<&'t Target>, fixed: usize, dealt: u64, seen: &Seen<'_>) -> Vec<&'t Target> {
+    /// at the front keep theirs, unless they lack what the request needs. `dealt` is the number of the request, to explore by.
+    pub(crate) fn apply<'t>(&self, mut targets: Vec<&'t Target>, fixed: usize, dealt: u64, seen: &Seen<'_>) -> Ordered<'t> {
         let kept =
             |target: &Target| !self.ignore.iter().any(|ignored| target.is(ignored)) && (!self.only || self.provider(target).is_some());
         let fixed = targets.iter().take(fixed).filter(|target| kept(target)).count();
         targets.retain(|target| kept(target));
-        if (self.sort.is_empty() && self.providers.is_empty()) || targets.len() < 2 {
-            return targets;
+        if targets.len() < 2 {
+            // There is no other to ask first.
+            return Ordered { targets, unfit: 0 };
         }
+        if !self.sort.is_empty() || !self.providers.is_empty() {
+            targets = self.sorted(targets, fixed, dealt, seen);
+        }
+        let fits: Vec<bool> = targets.iter().map(|target| seen.lacking(target).next().is_none()).collect();
+        let unfit = fits.iter().filter(|fits| !**fits).count();
+        if unfit > 0 {
+            let (those, others): (Vec<_>, Vec<_>) = targets.into_iter().zip(fits).partition(|(_, fits)| *fits);
+            targets = those.into_iter().chain(others).map(|(target, _)| target).collect();
+        }
+        let before = targets.len();
+        if !self.sort.is_empty() {
+            targets.truncate(MOST_SORTED);
+        }
+        Ordered { unfit: unfit.saturating_sub(before - targets.len()), targets }
+    }
+
+    fn sorted<'t>(&self, mut targets: Vec<&'t Target>, fixed: usize, dealt: u64, seen: &Seen<'_>) -> Vec<&'t Target> {
         let mut sorted: Vec<Ranked<'t>> = targets.drain(fixed..).map(|target| self.rank(target, seen)).collect();
         sorted.sort_by(|a, b| self.compare(a, b));
         let unknown = match self.sort.first() {
@@ -161,9 +181,6 @@ impl Order {
             sorted.insert(0, explored);
         }
         targets.extend(sorted.into_iter().map(|ranked| ranked.target));
-        if !self.sort.is_empty() {
-            targets.truncate(MOST_SORTED);
-        }
         targets
     }
 
@@ -209,10 +226,31 @@ struct Ranked<'t> {
     values: Vec<Option<f64>>,
 }
 
+/// Candidates in the order in which they are asked.
+pub(crate) struct Ordered<'t> {
+    pub(crate) targets: Vec<&'t Target>,
+    /// How many at the end lack what the request needs.
+    pub(crate) unfit: usize,
+}
+
+/// What a decision's reason says of those that come last because they lack something; nothing where none does.
+pub(crate) fn unfit_last(targets: &[&Target], unfit: usize) -> String {
+    let names: Vec<&str> = targets[targets.len() - unfit..].iter().map(|target| target.id.as_str()).collect();
+    if names.is_empty() { String::new() } else { format!("; last, for lack of what the request needs: {}", names.join(", ")) }
+}
+
 /// What sorting looks at.
 pub(crate) struct Seen<'a> {
     pub(crate) facts: &'a dyn TargetFacts,
     pub(crate) ranks: &'a Ranks,
+    pub(crate) needs: Needs<'a>,
+}
+
+impl Seen<'_> {
+    /// What the request needs and the target is known to lack.
+    pub(crate) fn lacking(&self, target: &Target) -> impl Iterator<Item = Lack> {
+        self.needs.lacking(self.facts.of(&target.id))
+    }
 }
 
 /// What a request itself says of targets, taken out of its extra fields: an upstream would not understand it.

@@ -1,16 +1,17 @@
 //! Shadow traffic: requests that also go to other targets, whose answers nobody waits for.
 //!
-//! Handing a request over never waits: what does not fit is dropped and counted. The work is a future that the caller of [`new`] owns and
-//! polls; dropping it cancels every answer that runs.
+//! Handing a request over never waits: what does not fit is dropped and counted. The work is a future that whoever takes it
+//! ([`crate::Router::shadows`]) owns and polls; dropping it cancels every answer that runs.
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use models::{Completion, Prompt};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::time::Instant;
 
 use crate::route::{Limits, Target};
 use crate::{Attempt, Decision, Executor, RouteError};
@@ -21,12 +22,20 @@ const WAITING: usize = 32;
 /// What became of a mirrored request.
 #[derive(Debug)]
 pub struct Shadowed {
-    /// Who was asked, and why.
+    /// The id of the request that it mirrors.
+    pub id: String,
+    /// When it was asked, milliseconds since 1970.
+    pub time: u64,
+    /// Who answered the request that it mirrors, and why.
     pub decision: Decision,
+    /// Who was asked the same, `provider/model`.
+    pub target: String,
     /// The answer, or why there is none.
     pub answer: Result<Completion, RouteError>,
     /// Who was tried.
     pub attempts: Vec<Attempt>,
+    /// From the start of the first attempt to the end.
+    pub total: Duration,
 }
 
 /// What shadow traffic came to.
@@ -40,7 +49,7 @@ pub struct ShadowCount {
 
 /// Hands requests over. Cheap to clone.
 #[derive(Clone)]
-pub struct Shadow {
+pub(crate) struct Shadow {
     sender: Sender<Job>,
     counts: Arc<Counts>,
 }
@@ -51,67 +60,65 @@ struct Counts {
     dropped: AtomicU64,
 }
 
-struct Job {
-    decision: Decision,
-    targets: Vec<Target>,
-    limits: Limits,
-    prompt: Prompt,
+/// A request to be mirrored.
+pub(crate) struct Job {
+    pub(crate) id: String,
+    pub(crate) decision: Decision,
+    pub(crate) target: Target,
+    pub(crate) limits: Limits,
+    pub(crate) prompt: Prompt,
 }
 
-/// A handle, and the work that it hands to: at most `running` answers at once, each given to `tell` at its end. The work ends when all
-/// handles are gone and what they handed over is done.
-pub fn new(executor: Executor, running: usize, tell: impl Fn(Shadowed) + Send + 'static) -> (Shadow, impl Future<Output = ()> + Send) {
-    let (sender, receiver) = channel(WAITING);
-    // Without a handle of its own, which would keep the work from ending.
-    let executor = Executor { shadow: None, ..executor };
-    (Shadow { sender, counts: Arc::default() }, work(executor, receiver, running.max(1), tell))
+/// The work on what is handed over; it ends when all handles are gone and what they handed over is done.
+pub(crate) struct Work {
+    executor: Executor,
+    jobs: Receiver<Job>,
+}
+
+/// A handle, and the work that it hands to.
+pub(crate) fn new(executor: Executor) -> (Shadow, Work) {
+    let (sender, jobs) = channel(WAITING);
+    (Shadow { sender, counts: Arc::default() }, Work { executor, jobs })
 }
 
 impl Shadow {
-    /// Mirrors a request to `targets`, without waiting.
-    pub(crate) fn mirror(&self, decision: Decision, targets: Vec<Target>, limits: Limits, prompt: &Prompt) {
-        // The copy of the prompt is made only where it is taken.
-        let counter = match self.sender.try_reserve() {
-            Ok(place) => {
-                place.send(Job { decision, targets, limits, prompt: prompt.clone() });
-                &self.counts.taken
-            }
-            Err(_) => &self.counts.dropped,
-        };
+    /// Mirrors a request, without waiting.
+    pub(crate) fn mirror(&self, job: Job) {
+        let counter = if self.sender.try_send(job).is_ok() { &self.counts.taken } else { &self.counts.dropped };
         counter.fetch_add(1, Relaxed);
     }
 
     /// What it came to so far.
-    pub fn count(&self) -> ShadowCount {
+    pub(crate) fn count(&self) -> ShadowCount {
         ShadowCount { taken: self.counts.taken.load(Relaxed), dropped: self.counts.dropped.load(Relaxed) }
     }
 }
 
-impl fmt::Debug for Shadow {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shadow").field("count", &self.count()).finish_non_exhaustive()
-    }
-}
-
-async fn work(executor: Executor, mut jobs: Receiver<Job>, most: usize, tell: impl Fn(Shadowed)) {
-    let mut running = FuturesUnordered::new();
-    loop {
-        tokio::select! {
-            job = jobs.recv(), if running.len() < most => match job {
-                Some(job) => running.push(shadowed(&executor, job)),
-                None => break,
-            },
-            Some(shadowed) = running.next(), if !running.is_empty() => tell(shadowed),
+impl Work {
+    /// Answers at most `most` requests at once, and gives each to `tell` at its end.
+    pub(crate) async fn run(self, most: usize, tell: impl Fn(Shadowed)) {
+        let Work { executor, mut jobs } = self;
+        let mut running = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                job = jobs.recv(), if running.len() < most.max(1) => match job {
+                    Some(job) => running.push(shadowed(&executor, job)),
+                    None => break,
+                },
+                Some(shadowed) = running.next(), if !running.is_empty() => tell(shadowed),
+            }
         }
-    }
-    while let Some(shadowed) = running.next().await {
-        tell(shadowed);
+        while let Some(shadowed) = running.next().await {
+            tell(shadowed);
+        }
     }
 }
 
 async fn shadowed(executor: &Executor, job: Job) -> Shadowed {
-    let Job { decision, targets, limits, prompt } = job;
-    let mut answer = executor.answer(decision, targets, limits, prompt);
+    let Job { id, decision, target, limits, prompt } = job;
+    let (began, time) = (Instant::now(), SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis());
+    let name = target.id.clone();
+    let mut answer = executor.answer(decision, vec![target], limits, prompt);
     let mut completion = Ok(Completion::default());
     while let Some(item) = answer.next().await {
         match (item, &mut completion) {
@@ -120,13 +127,20 @@ async fn shadowed(executor: &Executor, job: Job) -> Shadowed {
             (Ok(_), Err(_)) => {}
         }
     }
-    Shadowed { decision: answer.decision().clone(), attempts: answer.attempts(), answer: completion }
+    Shadowed {
+        id,
+        time: u64::try_from(time).unwrap_or(u64::MAX),
+        decision: answer.decision().clone(),
+        target: name,
+        attempts: answer.attempts(),
+        answer: completion,
+        total: began.elapsed(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
-    use std::time::Duration;
 
     use futures::stream::{self, BoxStream};
     use models::{Delta, Finish, LanguageModel, ModelError};
@@ -147,18 +161,17 @@ mod tests {
     }
 
     fn mirror(shadow: &Shadow) {
-        let decision =
-            Decision { router: None, route: "shadow".to_owned(), variant: None, reason: String::new(), targets: Vec::new(), shadow: None };
+        let decision = Decision { route: "shadow".to_owned(), ..Decision::default() };
         let target = Target { id: "p/m".to_owned(), name: "m".to_owned(), model: Arc::new(Slow) };
-        shadow.mirror(decision, vec![target], Limits::default(), &Prompt::default());
+        shadow.mirror(Job { id: "req_1".to_owned(), decision, target, limits: Limits::default(), prompt: Prompt::default() });
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_fits_is_answered_and_the_rest_dropped() {
         let told: Arc<Mutex<Vec<Shadowed>>> = Arc::default();
         let hears = told.clone();
-        let (shadow, work) = new(Executor::default(), 2, move |shadowed| hears.lock().expect("not poisoned").push(shadowed));
-        let mut work = Box::pin(work);
+        let (shadow, work) = new(Executor::default());
+        let mut work = Box::pin(work.run(2, move |shadowed| hears.lock().expect("not poisoned").push(shadowed)));
         for _ in 0..WAITING + 5 {
             mirror(&shadow);
         }

@@ -22,6 +22,8 @@ pub struct Cache {
     pub max_bytes: usize,
     /// Largest answer kept, bytes.
     pub max_answer_bytes: usize,
+    /// Whether questions in other words may share an answer where a request or a route asks for `semantic`; a small model is loaded for it.
+    pub semantic: bool,
     /// Least similarity of two questions that share an answer, where a request or a route asks for `semantic`.
     pub semantic_threshold: f32,
     /// Request fields that change nothing about an answer, such as a `metadata` of trace ids.
@@ -37,6 +39,7 @@ impl Default for Cache {
             max_entries: settings.entries,
             max_bytes: settings.bytes,
             max_answer_bytes: settings.answer_bytes,
+            semantic: false,
             semantic_threshold: settings.threshold,
             ignored_fields: settings.ignored,
         }

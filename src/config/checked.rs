@@ -1,7 +1,7 @@
 //! The configuration, checked: what the server is built from.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,6 +52,8 @@ pub struct Config {
     pub data: Option<PathBuf>,
     /// Which answers are given again.
     pub cache: router::CacheSettings,
+    /// Whether they are found in other words, too.
+    pub semantic: bool,
     /// Where records of requests go; `None`: nowhere.
     pub record: Option<RecordConfig>,
     /// Who answers prompts; `embedded` is one of them where models run in this process.
@@ -176,6 +178,8 @@ pub struct Models {
     pub folder: PathBuf,
     /// A file of models and their prices, over the list in the program.
     pub catalogue: Option<PathBuf>,
+    /// A table of ranks, instead of the one in the program.
+    pub ranks: Option<String>,
     /// Further embedded language models.
     pub embedded: Vec<EmbeddedModel>,
 }
@@ -196,6 +200,8 @@ pub struct ProviderConfig {
     pub name: String,
     /// What it is.
     pub dialect: Dialect,
+    /// The well-known provider that it is, by its preset or its address.
+    pub preset: Option<&'static str>,
     /// Model ids to list, without the name in front.
     pub models: Vec<String>,
 }
@@ -213,7 +219,18 @@ pub enum Dialect {
         endpoint: Box<Endpoint>,
         /// How it differs from others that speak the same.
         quirks: Quirks,
+        /// Its copies, where it has several; `endpoint` is then the first.
+        replicas: Option<ReplicaConfig>,
     },
+}
+
+/// Several copies of one self-hosted engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplicaConfig {
+    /// Their base URLs.
+    pub base_urls: Vec<String>,
+    /// How often each is asked whether it is there; `None`: never.
+    pub check_every: Option<Duration>,
 }
 
 impl Written {
@@ -242,11 +259,13 @@ impl Written {
             turn: turn(&self.turn)?,
             data: data(self.server.data.as_ref(), environment),
             cache: self.cache.check()?,
+            semantic: self.cache.semantic,
             record: self.record.check(environment)?,
             models: Models {
                 local: self.models.local,
                 folder: self.models.folder.clone().unwrap_or_else(models::Weights::default_folder),
                 catalogue: self.models.catalogue.clone(),
+                ranks: self.models.ranks.as_deref().map(ranks).transpose()?,
                 embedded,
             },
             providers,
@@ -277,6 +296,7 @@ impl Config {
             providers: self.providers.iter().map(silent).collect(),
             routers: self.routers.clone(),
             default_model: self.default_model.clone(),
+            ranks: self.models.ranks.clone(),
             ..router::Config::default()
         };
         Router::new(config).map(|_| ()).map_err(|error| ConfigError::new(error.to_string()))
@@ -325,6 +345,11 @@ fn limits(server: &written::Server) -> Result<Limits, ConfigError> {
         session: server.max_session,
         drain: server.drain,
     })
+}
+
+/// The text of a table of ranks: rules may sort by its metrics, so it is read when they are checked.
+fn ranks(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|error| ConfigError::new(format!("models.ranks: cannot read {}: {error}", path.display())))
 }
 
 fn data(written: Option<&PathBuf>, environment: &Environment) -> Option<PathBuf> {

@@ -1,13 +1,17 @@
 //! `[[provider]]`, checked: presets filled in, keys and headers looked up.
 
+use std::time::Duration;
+
 use models::llm::presets::{self, Key, Preset, Wire};
 use models::llm::quirks::Quirks;
 use models::remote::{Endpoint, Secret};
 
-use super::checked::{Dialect, EMBEDDED, EMBEDDED_MODEL, EmbeddedModel, ProviderConfig};
+use super::checked::{Dialect, EMBEDDED, EMBEDDED_MODEL, EmbeddedModel, ProviderConfig, ReplicaConfig};
 use super::written::Provider;
 use super::{ConfigError, Environment};
 
+/// How often replicas are asked whether they are there: a restart of an engine takes longer, and the question costs nothing.
+const CHECK_EVERY: Duration = Duration::from_secs(5);
 /// Stands before the name of a variable that holds a header's value.
 const FROM_VARIABLE: &str = "env:";
 
@@ -21,11 +25,11 @@ pub(super) fn providers(
     let own: Vec<String> = std::iter::once(EMBEDDED_MODEL.to_owned()).chain(embedded.iter().map(|model| model.name.clone())).collect();
     let mut providers = Vec::new();
     if local && !written.iter().any(|provider| provider.name == EMBEDDED) {
-        providers.push(ProviderConfig { name: EMBEDDED.to_owned(), dialect: Dialect::Embedded, models: own.clone() });
+        providers.push(ProviderConfig { name: EMBEDDED.to_owned(), dialect: Dialect::Embedded, preset: None, models: own.clone() });
     }
     for (n, provider) in written.iter().enumerate() {
         let entry = Entry { n, provider, environment };
-        let dialect = entry.dialect()?;
+        let (dialect, preset) = entry.dialect()?;
         if matches!(dialect, Dialect::Embedded) && !local {
             return Err(entry.wrong("dialect", "models.local = false loads no model here; remove this provider, or that key".to_owned()));
         }
@@ -33,7 +37,7 @@ pub(super) fn providers(
             Dialect::Embedded => own.clone(),
             Dialect::Remote { .. } => provider.models.clone(),
         };
-        providers.push(ProviderConfig { name: provider.name.clone(), dialect, models });
+        providers.push(ProviderConfig { name: provider.name.clone(), dialect, preset, models });
     }
     Ok(providers)
 }
@@ -47,10 +51,11 @@ struct Entry<'a> {
 }
 
 impl Entry<'_> {
-    fn dialect(&self) -> Result<Dialect, ConfigError> {
+    /// What it is, and the name of the well-known provider that it is.
+    fn dialect(&self) -> Result<(Dialect, Option<&'static str>), ConfigError> {
         let named = self.preset()?;
         let wire = match (self.provider.dialect.as_deref(), named) {
-            (Some("embedded"), None) => return Ok(Dialect::Embedded),
+            (Some("embedded"), None) => return Ok((Dialect::Embedded, None)),
             (Some(name), _) => Wire::of(name)
                 .ok_or_else(|| self.wrong("dialect", format!("{name:?} is not known; allowed are openai, anthropic, gemini, embedded")))?,
             (None, Some(preset)) => preset.wire,
@@ -59,13 +64,18 @@ impl Entry<'_> {
         // A dialect without an address is that of its inventor.
         let inventor = || self.provider.dialect.as_ref().filter(|_| self.provider.base_url.is_none()).and_then(|_| wire.preset());
         let preset = named.or_else(inventor);
-        let base_url = self.base_url(preset)?;
+        let replicas = self.replicas()?;
+        let base_url = match replicas.as_ref().and_then(|replicas| replicas.base_urls.first()) {
+            Some(first) => first.clone(),
+            None => self.base_url(preset)?,
+        };
         let mut endpoint = Endpoint::new(&self.provider.name, &base_url, self.key(preset)?);
         endpoint.key_place = preset.filter(|preset| preset.wire == wire).map_or(wire.key_place(), |preset| preset.key_place);
         endpoint.headers = self.headers()?;
         endpoint.query = self.version(preset, &base_url).map(|version| ("api-version".to_owned(), version)).into_iter().collect();
-        let quirks = preset.or_else(|| presets::at(&base_url)).map_or(Quirks::NONE, |preset| preset.quirks);
-        Ok(Dialect::Remote { wire, endpoint: Box::new(endpoint), quirks })
+        let known = preset.or_else(|| presets::at(&base_url));
+        let quirks = known.map_or(Quirks::NONE, |preset| preset.quirks_at(&base_url));
+        Ok((Dialect::Remote { wire, endpoint: Box::new(endpoint), quirks, replicas }, known.map(|preset| preset.name)))
     }
 
     fn preset(&self) -> Result<Option<&'static Preset>, ConfigError> {
@@ -82,6 +92,28 @@ impl Entry<'_> {
             _ => "http://127.0.0.1:9100/v1",
         };
         url.map(str::to_owned).ok_or_else(|| self.wrong("base_url", format!("needs a URL, for instance {example:?}, or name a preset")))
+    }
+
+    fn replicas(&self) -> Result<Option<ReplicaConfig>, ConfigError> {
+        let Provider { replicas, check_every, base_url, .. } = self.provider;
+        if replicas.is_empty() {
+            let stray = check_every.map(|_| self.wrong("check_every", "belongs to `replicas`; write them, or remove it".to_owned()));
+            return stray.map_or(Ok(None), Err);
+        }
+        if base_url.is_some() {
+            return Err(self.wrong("base_url", "stands beside `replicas`; write one of the two".to_owned()));
+        }
+        for (at, url) in replicas.iter().enumerate() {
+            let key = format!("replicas[{at}]");
+            if !url.starts_with("http://") && !url.starts_with("https://") {
+                return Err(self.wrong(&key, format!("{url:?} is no URL; write one such as \"http://10.0.0.7:8000/v1\"")));
+            }
+            if replicas[..at].contains(url) {
+                return Err(self.wrong(&key, "is there twice; each copy has an address of its own".to_owned()));
+            }
+        }
+        let check_every = Some(check_every.unwrap_or(CHECK_EVERY)).filter(|every| !every.is_zero());
+        Ok(Some(ReplicaConfig { base_urls: replicas.clone(), check_every }))
     }
 
     fn key(&self, preset: Option<&Preset>) -> Result<Option<Secret>, ConfigError> {

@@ -99,6 +99,15 @@ fn a_mistake_names_its_place_and_what_is_allowed() {
         ("[[provider]]\nname = \"a\"\npreset = \"ollama\"\nheaders = { x-key = \"env:NO_SUCH\" }", &["headers.x-key", "NO_SUCH"]),
         ("[[provider]]\nname = \"a\"\npreset = \"ollama\"\nheaders = { \"x key\" = \"a\" }", &["name of a header"]),
         ("[[provider]]\nname = \"a\"\npreset = \"ollama\"\nheaders = { x-key = \"a\\nb\" }", &["printable ASCII"]),
+        (
+            "[[provider]]\nname = \"a\"\nreplicas = [\"http://a/v1\"]\nbase_url = \"http://b/v1\"",
+            &["provider[0].base_url", "one of the two"],
+        ),
+        ("[[provider]]\nname = \"a\"\nreplicas = [\"http://a/v1\", \"b\"]", &["provider[0].replicas[1]", "is no URL"]),
+        ("[[provider]]\nname = \"a\"\nreplicas = [\"http://a/v1\", \"http://a/v1\"]", &["replicas[1]", "there twice"]),
+        ("[[provider]]\nname = \"a\"\npreset = \"vllm\"\ncheck_every = \"1s\"", &["check_every", "belongs to `replicas`"]),
+        ("[models]\nranks = \"/nowhere/ranks.csv\"", &["models.ranks", "/nowhere/ranks.csv"]),
+        ("[cache]\nsemantics = true", &["did you mean `semantic`?"]),
         ("[[router]]\nname = \"r\"", &["router.r", "default_route"]),
         (
             "[[router]]\nname = \"r\"\n[[router.routes]]\ncondition = { cel_expression = \"tier ==\" }\nroute = { variants = [ { variant = { model_id = \"embedded/x\" } } ] }",
@@ -197,6 +206,28 @@ fn a_preset_or_a_dialect_needs_no_more_than_a_key() {
     assert_ne!(*quirks, Quirks::NONE);
     let shown = format!("{config:?}");
     assert!(!shown.contains("s-1") && !shown.contains("z-1"), "{shown}");
+}
+
+#[test]
+fn replicas_are_checked_now_and_then_and_take_the_quirks_of_their_preset() {
+    use std::time::Duration;
+
+    use models::llm::quirks::Begun;
+
+    for (more, every) in [
+        ("", Some(Duration::from_secs(5))),
+        ("\ncheck_every = \"500ms\"", Some(Duration::from_millis(500))),
+        ("\ncheck_every = \"0s\"", None),
+    ] {
+        let text = format!("[[provider]]\nname = \"gpu\"\npreset = \"vllm\"\nreplicas = [\"http://a/v1\", \"http://b/v1\"]{more}");
+        let config = checked(&text, &[]).expect("it is valid");
+        let Dialect::Remote { endpoint, quirks, replicas: Some(replicas), .. } = &config.providers[1].dialect else { panic!("{text}") };
+        assert_eq!((endpoint.base_url.as_str(), quirks.begun), ("http://a/v1", Begun::Final));
+        assert_eq!((replicas.base_urls.len(), replicas.check_every), (2, every));
+    }
+    let text = "[[provider]]\nname = \"gpu\"\nreplicas = [\"http://me:pass@a/v1\"]";
+    let printed = print(&read(text, "timbre.toml", &[]).expect("it is valid")).expect("it can be written");
+    assert!(printed.contains("http://***@a/v1"), "{printed}");
 }
 
 #[test]

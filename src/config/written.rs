@@ -178,13 +178,16 @@ pub struct Models {
     /// A file of models and their prices that goes over the list in the program.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub catalogue: Option<PathBuf>,
+    /// A table of how good models are said to be, instead of the one in the program.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ranks: Option<PathBuf>,
     /// Further embedded language models, called as `embedded/<name>`.
     pub embedded: Vec<Embedded>,
 }
 
 impl Default for Models {
     fn default() -> Models {
-        Models { local: true, folder: None, catalogue: None, embedded: Vec::new() }
+        Models { local: true, folder: None, catalogue: None, ranks: None, embedded: Vec::new() }
     }
 }
 
@@ -213,6 +216,13 @@ pub struct Provider {
     /// Up to and including the version; absent: the preset's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_url: Option<String>,
+    /// Base URLs of several copies of one self-hosted engine, instead of `base_url`: requests of a conversation return to the copy that has
+    /// read the most of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replicas: Vec<String>,
+    /// How often each copy is asked whether it is there; absent: every 5 s. `"0s"`: never.
+    #[serde(default, with = "router::duration::option", skip_serializing_if = "Option::is_none")]
+    pub check_every: Option<Duration>,
     /// The variable that holds its key; absent: the preset's, else it needs none. Empty: it needs none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key_env: Option<String>,

@@ -55,7 +55,7 @@ impl Session {
         let facts = Facts { metadata: self.config.metadata.clone(), user: self.config.user.clone(), signals: self.signals.clone() };
         let spoken = response.spoken.unwrap_or(self.config.spoken);
         let voice = self.engines.voice(response.voice.as_ref().or(self.config.voice.as_ref()));
-        let answer = match self.engines.router.complete(router::Request { prompt, facts }) {
+        let answer = match self.engines.router.complete(router::Request { prompt, facts, ..router::Request::default() }) {
             Ok(answer) => answer,
             Err(error) => {
                 let param = error.param().map(|_| "session.model");
@@ -69,6 +69,7 @@ impl Session {
             answer.map(|delta| delta.map(models::Piece::Delta)).boxed()
         };
         let (id, name) = (self.reply_number(), self.name("resp"));
+        self.engines.router.remember(&name, self.config.user.as_deref(), &routed.0);
         let codec = spoken.then_some(self.config.output);
         let reply = match Reply::new(id, name.clone(), routed, stream, codec) {
             Ok(reply) => reply,

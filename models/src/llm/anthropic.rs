@@ -15,7 +15,7 @@ use futures::stream::BoxStream;
 
 use super::streamed;
 use crate::remote::Endpoint;
-use crate::{Delta, LanguageModel, ModelError, Prompt};
+use crate::{Continuation, Delta, LanguageModel, ModelError, Prompt};
 
 pub(crate) use events::Events;
 pub use request::request;
@@ -26,6 +26,11 @@ const VERSION: &str = "2023-06-01";
 /// A provider that speaks the dialect at `endpoint`.
 pub fn provider(endpoint: Endpoint) -> Arc<dyn LanguageModel> {
     Arc::new(Provider { endpoint })
+}
+
+/// How `model` goes on with an answer that was begun elsewhere.
+pub(super) fn continuation(model: &str) -> Continuation {
+    version::continuation(model)
 }
 
 struct Provider {
@@ -49,6 +54,10 @@ impl LanguageModel for Provider {
             endpoint.send(post, &target).await
         };
         streamed::answer(sent, events)
+    }
+
+    fn continuation(&self, model: &str) -> Continuation {
+        continuation(model)
     }
 }
 

@@ -20,7 +20,7 @@ use super::quirks::{CountOfTokens, Foreign, MostTokens, Quirks};
 use super::streamed::{self, Reader};
 use crate::remote::{self, Endpoint};
 use crate::sse::Event;
-use crate::{Delta, ErrorKind, Finish, LanguageModel, Message, ModelError, Part, Prompt, Role, Tool, ToolCall, Usage};
+use crate::{Continuation, Delta, ErrorKind, Finish, LanguageModel, Message, ModelError, Part, Prompt, Role, Tool, ToolCall, Usage};
 
 /// Longest wait for an answer in one piece.
 const WHOLE: Duration = Duration::from_secs(15 * 60);
@@ -54,6 +54,10 @@ impl LanguageModel for Provider {
             endpoint.send_within(within, post, &target).await
         };
         if whole { answer_whole(sent, chunks) } else { streamed::answer(sent, chunks) }
+    }
+
+    fn continuation(&self, model: &str) -> Continuation {
+        self.quirks.begun.of(model)
     }
 
     fn answers_whole(&self) -> bool {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::quirks::{CountOfTokens, Foreign, MostTokens, Quirks, Vectors};
+use super::quirks::{Begun, CountOfTokens, Foreign, MostTokens, Quirks, Vectors};
 use super::{anthropic, gemini, openai, streamed};
 use crate::remote::{Endpoint, KeyPlace};
 use crate::{Delta, Embedder, LanguageModel, ModelError, Prompt, embedding};
@@ -128,8 +128,8 @@ const fn hosted(name: &'static str, base_url: &'static str, variable: &'static s
     Preset { name, wire: Wire::Openai, base_url: Some(base_url), key: Key::Needed(variable), key_place: KeyPlace::Bearer, quirks }
 }
 
-const fn local(name: &'static str, base_url: &'static str, variable: &'static str) -> Preset {
-    Preset { key: Key::Optional(variable), ..hosted(name, base_url, variable, Quirks::NONE) }
+const fn local(name: &'static str, base_url: &'static str, variable: &'static str, begun: Begun) -> Preset {
+    Preset { key: Key::Optional(variable), ..hosted(name, base_url, variable, Quirks { begun, ..Quirks::NONE }) }
 }
 
 /// All of them.
@@ -156,6 +156,7 @@ pub const PRESETS: &[Preset] = &[
             seed: "random_seed",
             refused: &["logit_bias", "logprobs", "service_tier", "store", "top_logprobs", "user", "verbosity", "web_search_options"],
             refused_in_messages: &["annotations", "audio", "name", "refusal"],
+            begun: Begun::Prefix,
             ..STRICT
         },
     ),
@@ -194,7 +195,12 @@ pub const PRESETS: &[Preset] = &[
         "DASHSCOPE_API_KEY",
         Quirks { most_tokens: MostTokens::Old, ..Quirks::NONE },
     ),
-    hosted("openrouter", "https://openrouter.ai/api/v1", "OPENROUTER_API_KEY", Quirks { reasoning: Some("reasoning"), ..Quirks::NONE }),
+    hosted(
+        "openrouter",
+        "https://openrouter.ai/api/v1",
+        "OPENROUTER_API_KEY",
+        Quirks { reasoning: Some("reasoning"), begun: Begun::TrailingForClaude, ..Quirks::NONE },
+    ),
     // Counts tokens in every chunk.
     hosted(
         "perplexity",
@@ -220,12 +226,20 @@ pub const PRESETS: &[Preset] = &[
         "AWS_BEARER_TOKEN_BEDROCK",
         Quirks { most_tokens: MostTokens::New, ..STRICT },
     ),
-    local("ollama", "http://127.0.0.1:11434/v1", "OLLAMA_API_KEY"),
-    local("vllm", "http://127.0.0.1:8000/v1", "VLLM_API_KEY"),
-    local("sglang", "http://127.0.0.1:30000/v1", "SGLANG_API_KEY"),
-    local("llamacpp", "http://127.0.0.1:8080/v1", "LLAMA_API_KEY"),
-    local("lmstudio", "http://127.0.0.1:1234/v1", "LMSTUDIO_API_KEY"),
+    local("ollama", "http://127.0.0.1:11434/v1", "OLLAMA_API_KEY", Begun::Trailing),
+    local("vllm", "http://127.0.0.1:8000/v1", "VLLM_API_KEY", Begun::Final),
+    local("sglang", "http://127.0.0.1:30000/v1", "SGLANG_API_KEY", Begun::Final),
+    local("llamacpp", "http://127.0.0.1:8080/v1", "LLAMA_API_KEY", Begun::Trailing),
+    local("lmstudio", "http://127.0.0.1:1234/v1", "LMSTUDIO_API_KEY", Begun::Asked),
 ];
+
+impl Preset {
+    /// How it differs at this address: DeepSeek goes on with a begun answer at its beta address only.
+    pub fn quirks_at(&self, base_url: &str) -> Quirks {
+        let is_beta = self.name == "deepseek" && base_url.trim_end_matches('/').ends_with("/beta");
+        if is_beta { Quirks { begun: Begun::Prefix, ..self.quirks } } else { self.quirks }
+    }
+}
 
 /// The preset of this name.
 pub fn find(name: &str) -> Option<&'static Preset> {
@@ -234,7 +248,10 @@ pub fn find(name: &str) -> Option<&'static Preset> {
 
 /// The hosted preset at this address: who writes it out gets the same quirks.
 pub fn at(base_url: &str) -> Option<&'static Preset> {
-    let asked = base_url.trim_end_matches('/');
+    let asked = match base_url.trim_end_matches('/') {
+        "https://api.deepseek.com/beta" => "https://api.deepseek.com/v1",
+        asked => asked,
+    };
     PRESETS.iter().filter(|preset| matches!(preset.key, Key::Needed(_))).find(|preset| preset.base_url == Some(asked))
 }
 
@@ -291,6 +308,34 @@ mod tests {
                 assert!(head.contains(part), "{name}: {part} in {head}");
             }
             assert!(name == "openai" || !head.contains("bearer"), "{name}: {head}");
+        }
+    }
+
+    #[test]
+    fn who_goes_on_with_a_begun_answer_does_so_in_its_own_way() {
+        use crate::Continuation::{Asked, Final, Prefix, Trailing};
+        for (name, base_url, model, expected) in [
+            ("openai", None, "gpt-5", Asked),
+            ("anthropic", None, "claude-haiku-4-5", Trailing),
+            ("anthropic", None, "claude-opus-4-6", Asked),
+            ("anthropic", None, "kimi-k2", Asked),
+            ("gemini", None, "gemini-2.5-pro", Asked),
+            ("mistral", None, "mistral-small-latest", Prefix),
+            ("deepseek", None, "deepseek-chat", Asked),
+            ("deepseek", Some("https://api.deepseek.com/beta/"), "deepseek-chat", Prefix),
+            ("openrouter", None, "anthropic/claude-sonnet-4.5", Trailing),
+            ("openrouter", None, "openai/gpt-5", Asked),
+            ("groq", None, "llama-3.1-8b-instant", Asked),
+            ("vllm", None, "any", Final),
+            ("sglang", None, "any", Final),
+            ("llamacpp", None, "any", Trailing),
+            ("ollama", None, "any", Trailing),
+            ("lmstudio", None, "any", Asked),
+        ] {
+            let preset = find(name).expect("it is a preset");
+            let base_url = base_url.or(preset.base_url).expect("it has an address");
+            let model_of = preset.wire.language_model(Endpoint::new("p", base_url, None), preset.quirks_at(base_url));
+            assert_eq!(model_of.continuation(model), expected, "{name} {model}");
         }
     }
 

@@ -1,5 +1,7 @@
 //! Where servers that speak OpenAI's dialect differ from each other.
 
+use crate::Continuation;
+
 /// What a server does not take, or names otherwise. The default is a server that ignores what it does not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quirks {
@@ -19,6 +21,8 @@ pub struct Quirks {
     pub refused_in_messages: &'static [&'static str],
     /// The shape that vectors are asked for in.
     pub vectors: Vectors,
+    /// How it goes on with an answer that was begun elsewhere.
+    pub begun: Begun,
 }
 
 impl Quirks {
@@ -32,6 +36,7 @@ impl Quirks {
         refused: &[],
         refused_in_messages: &[],
         vectors: Vectors::Unsaid,
+        begun: Begun::Asked,
     };
 }
 
@@ -77,4 +82,32 @@ pub enum Vectors {
     Unsaid,
     /// Base64 of 32-bit floats, a third of the bytes.
     Base64,
+}
+
+/// How a server goes on with an answer that was begun elsewhere. Only what its makers promise: one that ignores the wish begins anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// It does not by itself: it is asked in words.
+    Asked,
+    /// From a trailing assistant message.
+    Trailing,
+    /// The same, for the Claude models whose own API does so.
+    TrailingForClaude,
+    /// From a trailing assistant message that says `"prefix": true`.
+    Prefix,
+    /// From a trailing assistant message, where `continue_final_message` says so.
+    Final,
+}
+
+impl Begun {
+    /// How `model` does.
+    pub fn of(self, model: &str) -> Continuation {
+        match self {
+            Begun::Asked => Continuation::Asked,
+            Begun::Trailing => Continuation::Trailing,
+            Begun::TrailingForClaude => super::anthropic::continuation(model),
+            Begun::Prefix => Continuation::Prefix,
+            Begun::Final => Continuation::Final,
+        }
+    }
 }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 /// Changed whenever the order or the meaning of what is hashed changes, so that no node reads another version's keys.
-const VERSION: &str = "timbre answer 1";
+const VERSION: &str = "timbre answer 2";
 /// Request fields that say how an answer is delivered, not what it says.
 const DELIVERY: [&str; 3] = ["cache", "stream", "stream_options"];
 
@@ -24,7 +24,7 @@ pub struct Scope<'a> {
     /// The model as the caller asked for it.
     pub model: &'a str,
     /// The router that decided and its version: a changed router starts afresh.
-    pub router: Option<(&'a str, &'a str)>,
+    pub router: Option<(&'a str, u64)>,
     /// The route chosen.
     pub route: &'a str,
     /// The variant chosen.
@@ -89,7 +89,7 @@ impl Hash {
         hash.option(*variant, |hash, variant| hash.text(variant));
         hash.option(*router, |hash, (name, version)| {
             hash.text(name);
-            hash.text(version);
+            hash.number(b'u', version);
         });
         hash
     }

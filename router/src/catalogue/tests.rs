@@ -109,6 +109,12 @@ fn a_file_goes_over_the_list() {
     assert_eq!(card("corp/finest").abilities.can().collect::<Vec<_>>(), ["tools"]);
     assert_eq!(card("here/llama").tokens(&tokens(2_000_000, 0)).cost, Cost::from_nano_usd(2));
     assert!(matches!(catalogue.find("finest"), Found::One(card) if &*card.id == "corp/finest"));
+    let fact = |id: &str| catalogue.fact(id).unwrap_or_else(|| panic!("{id} is there"));
+    assert_eq!((fact("openai/gpt-4o").price_input, fact("openai/gpt-4o").price_output), (Some(2.0), Some(10.0)));
+    assert!(fact("openai/gpt-4o").abilities.is_some_and(|can| can.has(Ability::ImageInput)));
+    assert_eq!((fact("here/llama").abilities, fact("here/llama").dialogue), (None, Some(true)));
+    assert_eq!(fact("openai/text-embedding-3-small").dialogue, Some(false));
+    assert!(catalogue.fact("nobody/nothing").is_none());
     let listed = Catalogue::default().ids().count();
     assert_eq!(catalogue.ids().count(), listed + 2);
 }

@@ -10,6 +10,7 @@ use serde_json::Map;
 use tokio::time::sleep;
 
 use super::*;
+use crate::cost::{Cost, Priced};
 use crate::health::Breaker;
 use crate::{Answer, Decision};
 
@@ -198,15 +199,17 @@ impl Bench {
             hedge: None,
             survive: true,
         };
-        let price: crate::Price = Arc::new(|_, usage| Some(usage.input_tokens * 10 + usage.output_tokens * 100));
+        let price: crate::Price = Arc::new(|_, usage| {
+            let cost = Cost::from_nano_usd(usage.input_tokens * 10 + usage.output_tokens * 100);
+            Some(Priced { cost, estimated: false })
+        });
         let executor = Executor { price: Some(price), ..Executor::default() };
         let targets = targets.iter().enumerate().map(target).collect();
         Bench { executor, limits, whole: false, targets, asked, running }
     }
 
     fn answer(&self) -> Answer {
-        let decision =
-            Decision { router: None, route: "direct".to_owned(), variant: None, reason: String::new(), targets: Vec::new(), shadow: None };
+        let decision = Decision { route: "direct".to_owned(), ..Decision::default() };
         let prompt = Prompt { messages: vec![Message::text(Role::User, "Tell me.")], whole: self.whole, ..Prompt::default() };
         self.executor.answer(decision, self.targets.clone(), self.limits, prompt)
     }
@@ -366,7 +369,8 @@ async fn tokens_are_kept_for_each_attempt_and_summed_for_the_caller() {
     assert_eq!(usage, [None, Some(Counted::Estimated(guessed)), Some(Counted::Reported(counted))]);
     assert_eq!(played.usage, Some(attempt::sum(guessed, counted)));
     let costs: Vec<_> = played.attempts.iter().map(|attempt| attempt.cost).collect();
-    assert_eq!(costs, [None, Some(760), Some(2_100)]);
+    let priced = |nano, estimated| Some(Priced { cost: Cost::from_nano_usd(nano), estimated });
+    assert_eq!(costs, [None, priced(760, true), priced(2_100, false)]);
     // Nobody counted: the caller gets the estimate, the attempt says that it is one.
     let played = Bench::new(&[(&[Write(99), FinishUncounted], Habit::Next)]).play().await;
     assert_eq!(played.usage.map(|usage| usage.output_tokens), Some(26));
@@ -374,7 +378,7 @@ async fn tokens_are_kept_for_each_attempt_and_summed_for_the_caller() {
     // What failed before anything of it was released is no part of the answer; it was paid for all the same.
     let played = Bench::new(&[(&[Think, Hang], Habit::Next), (GOOD, Habit::Next)]).play().await;
     assert_eq!(played.usage.map(|usage| usage.input_tokens), Some(100));
-    assert_eq!(played.attempts[0].cost, Some(160));
+    assert_eq!(played.attempts[0].cost, priced(160, true));
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::catalogue::{Abilities, Ability};
 use crate::{Source, TargetFact, Verdict, winners};
 
 /// Answers at once, with the model's name.
@@ -45,6 +46,7 @@ fn table() -> Table {
         price_output: Some(output),
         context: Some(128_000),
         healthy,
+        ..TargetFact::default()
     };
     Table(Mutex::new(HashMap::from([
         ("p/cheap".to_owned(), fact(Some(900), Some(40.0), 0.1, 0.4, Some(true))),
@@ -63,6 +65,7 @@ fn config(routers: Value) -> Config {
         model: Arc::new(Named),
         models: models.iter().map(|model| (*model).to_owned()).collect(),
         embedder: None,
+        replicas: None,
     };
     Config {
         providers: vec![provider("p", &["cheap", "fast", "clever", "dead", "org/slashed"]), provider("q", &["cheap"])],
@@ -81,7 +84,7 @@ fn router(routers: Value) -> Router {
 fn request(model: &str, extra: Value) -> Request {
     let extra = extra.as_object().cloned().unwrap_or_default();
     let messages = vec![Message::text(Role::User, "one two")];
-    Request { prompt: Prompt { model: model.into(), messages, extra, ..Prompt::default() }, facts: Facts::default() }
+    Request { prompt: Prompt { model: model.into(), messages, extra, ..Prompt::default() }, ..Request::default() }
 }
 
 fn targets(router: &Router, model: &str, extra: Value) -> Result<Vec<String>, String> {
@@ -135,7 +138,7 @@ fn a_request_says_what_to_sort_by_what_to_ignore_and_what_comes_next() {
 fn what_a_request_says_of_targets_does_not_reach_them() {
     let inner = router(json!([]));
     let extra = json!({"models": ["p/cheap"], "sort": ["price"], "ignore": [], "fallback": {"ttft_timeout": "300ms"}, "user": "kept"});
-    let choice = inner.choose(request("p/fast", extra)).expect("it is known");
+    let choice = inner.choose(request("p/fast", extra).prompt, &Facts::default()).expect("it is known");
     assert_eq!(choice.prompt.extra.keys().collect::<Vec<_>>(), ["user"]);
     assert_eq!(choice.limits.first_content, Duration::from_millis(300));
 }
@@ -160,7 +163,7 @@ fn a_variant_selects_orders_and_sets_what_the_caller_left_open() {
             "modelSelection": {"models": ["p/clever", "p/cheap", "q/cheap", "p/fast"], "sort": ["price"], "ignore": ["p/clever"],
                 "provider": {"order": ["q"], "allowFallbacks": true}},
             "shadow": {"modelId": "p/clever", "share": 100}}}]}}]));
-    let choice = router.choose(request("inworld/r", json!({}))).expect("it has a route");
+    let choice = router.choose(request("inworld/r", json!({})).prompt, &Facts::default()).expect("it has a route");
     assert_eq!(choice.decision.targets, ["q/cheap", "p/cheap", "p/fast"]);
     assert_eq!((choice.decision.shadow.as_deref(), choice.decision.variant.as_deref()), (Some("p/clever"), Some("auto")));
     let limits = choice.limits;
@@ -172,7 +175,7 @@ fn a_variant_selects_orders_and_sets_what_the_caller_left_open() {
     // The caller's own word counts.
     let mut asked = request("r", json!({"reasoning_effort": "high", "web_search_options": {}}));
     asked.prompt.sampling.max_tokens = Some(1);
-    let prompt = router.choose(asked).expect("it has a route").prompt;
+    let prompt = router.choose(asked.prompt, &asked.facts).expect("it has a route").prompt;
     assert_eq!(
         (prompt.sampling.max_tokens, &prompt.extra["reasoning_effort"], prompt.extra.get("web_search")),
         (Some(1), &json!("high"), None)
@@ -186,6 +189,7 @@ fn rules_see_targets_time_and_the_size_of_the_request() {
         ("targets[\"p/fast\"].latency_ms < 100.0 || targets['p/cheap'].price_output < 1.0", true),
         ("targets['p/dead'].healthy", false),
         ("!targets['p/dead'].healthy && targets['p/fast'].context > 1000", true),
+        ("targets['p/fast'].price_output > 2.0 && !has(targets['p/fast'].images)", true),
         // Nothing is known of it: no match.
         ("targets['q/cheap'].latency_ms < 1e9", false),
         ("targets['q/none'].healthy", false),
@@ -250,6 +254,55 @@ fn a_rule_that_cannot_hold_is_refused_at_load() {
         let object = json!([{"name": "r", "routes": [{"condition": {"cel_expression": condition}, "route": {"variants": [{"variant": {"model_id": "p/a"}}]}}]}]);
         let error = Router::new(config(object)).err().map(|error| error.to_string()).unwrap_or_default();
         assert!(error.contains(expected) && error.starts_with("router.r.routes[0].condition.cel_expression"), "{condition}: {error}");
+    }
+}
+
+#[test]
+fn a_target_that_lacks_what_the_request_needs_comes_last() {
+    let able: Abilities = [Ability::ImageInput, Ability::Tools].into_iter().collect();
+    let fact = |price, context, abilities, dialogue| TargetFact {
+        price_input: Some(price),
+        price_output: Some(price),
+        context,
+        abilities,
+        dialogue: Some(dialogue),
+        ..TargetFact::default()
+    };
+    let table = Table(Mutex::new(HashMap::from([
+        ("p/cheap".to_owned(), fact(0.1, Some(100), Some(able), true)),
+        ("p/fast".to_owned(), fact(0.2, Some(9_000), Some(Abilities::default()), true)),
+        ("p/clever".to_owned(), fact(5.0, Some(200_000), Some(able), true)),
+        ("p/dead".to_owned(), fact(0.01, Some(9_000), Some(Abilities::default()), false)),
+    ])));
+    let routers = json!([
+        {"name": "fixed", "default_route": {"variants": [{"variant": {"model_id": "p/cheap", "models": ["p/fast", "q/cheap", "p/clever"]}}]}},
+        {"name": "sorted", "default_route": {"variants": [
+            {"variant": {"model_selection": {"models": ["p/cheap", "p/fast", "p/clever", "p/dead"], "sort": ["price"]}}}]}},
+        {"name": "one", "default_route": {"variants": [{"variant": {"model_id": "p/cheap"}}]}}]);
+    let router = Router::new(Config { target_facts: Some(Arc::new(table)), ..config(routers) }).expect("it is valid");
+    let (short, long) = ("one two", "word ".repeat(1_000));
+    for (model, words, image, expected) in [
+        ("fixed", short, false, &["p/cheap", "p/fast", "q/cheap", "p/clever"][..]),
+        ("fixed", &long, false, &["p/fast", "q/cheap", "p/clever", "p/cheap"]),
+        ("fixed", short, true, &["q/cheap", "p/clever", "p/cheap", "p/fast"]),
+        ("sorted", short, false, &["p/cheap", "p/fast", "p/clever", "p/dead"]),
+        ("sorted", &long, true, &["p/clever", "p/dead", "p/cheap", "p/fast"]),
+        ("one", &long, true, &["p/cheap"]),
+        ("p/cheap", &long, false, &["p/clever", "p/cheap"]),
+    ] {
+        let extra = if model == "p/cheap" { json!({"models": ["p/clever"]}) } else { json!({}) };
+        let mut asked = request(model, extra);
+        asked.prompt.messages = vec![Message::text(Role::User, words)];
+        if image {
+            asked.prompt.messages[0].parts.push(Part::Other(json!({"type": "image_url", "image_url": {"url": "https://a/b.png"}})));
+        }
+        let decided = router.decide(asked.clone()).expect("there is one");
+        assert_eq!(decided.targets, expected, "{model} {} {image}", words.len());
+        if let Ok(told) = router.explain(model, asked) {
+            let lacking = told.candidates.iter().filter(|candidate| !candidate.lacks.is_empty()).count();
+            let said = decided.reason.split_once("what the request needs: ").map_or(0, |(_, names)| names.split(", ").count());
+            assert_eq!(said, if decided.targets.len() > 1 { lacking } else { 0 }, "{}", decided.reason);
+        }
     }
 }
 
@@ -338,6 +391,8 @@ fn routers_change_on_the_next_request_and_every_version_is_kept() {
     let patch = json!({"displayName": "x", "defaultRoute": to("p/clever"), "defaults": {"textGenerationConfig": {"seed": 4}}});
     let masked = router.update_router("my-router", patch, Some("displayName,defaults.textGenerationConfig")).expect("it is valid");
     assert_eq!((masked.version, masked.object.display_name.as_deref()), (3, Some("x")));
+    let decided = router.decide(request("my-router", json!({}))).map(|decision| decision.version);
+    assert_eq!(decided, Ok(Some(3)), "a decision says which version made it");
     assert_eq!(masked.object.defaults.and_then(|defaults| defaults.text_generation_config).and_then(|config| config.seed), Some(4));
     assert_eq!(first(&router).as_deref(), Ok("p/cheap"));
     assert_eq!(router.update_router("my-router", json!({}), Some("display_name")).map(|listed| listed.object.display_name), Ok(None));
@@ -394,7 +449,9 @@ async fn a_change_drops_no_stream() {
 
 #[tokio::test]
 async fn what_became_of_variants_is_counted_and_scored() {
-    let router = router(json!([]));
+    let price: crate::Price = Arc::new(|_, _| Some(Priced { cost: crate::Cost::from_nano_usd(250_000_000), estimated: false }));
+    let executor = Executor { price: Some(price), ..Executor::default() };
+    let router = Router::with(config(json!([])), executor).expect("it is valid");
     let object = |b: &str| {
         json!({"name": "r", "defaultRoute": {"variants": [
         {"variant": {"variantId": "a", "modelId": "p/fast"}, "weight": 50}, {"variant": {"variantId": "b", "modelId": b}, "weight": 50}]}})
@@ -404,7 +461,6 @@ async fn what_became_of_variants_is_counted_and_scored() {
         let answer = router.complete(request("r", json!({}))).expect("it has a route");
         let decision = answer.decision().clone();
         router.remember(&format!("id-{n}"), Some("alice"), &decision);
-        router.charge(&decision, 0.25);
         let items: Vec<_> = answer.collect().await;
         let good = items.iter().all(Result::is_ok);
         assert_eq!(good, decision.variant.as_deref() == Some("a"));

@@ -10,7 +10,7 @@ use models::{
 use serde_json::{Value, json};
 
 use super::*;
-use crate::Outcome;
+use crate::{CacheMode, Outcome};
 
 /// A model that plays the script its own name spells: steps parted by `-`.
 struct Scripted;
@@ -51,7 +51,11 @@ fn ruled(condition: &str) -> Result<Router, RouterError> {
 }
 
 fn request(model: &str, facts: Facts) -> Request {
-    Request { prompt: Prompt { model: model.into(), messages: vec![Message::text(Role::User, "one two")], ..Prompt::default() }, facts }
+    Request {
+        prompt: Prompt { model: model.into(), messages: vec![Message::text(Role::User, "one two")], ..Prompt::default() },
+        facts,
+        ..Request::default()
+    }
 }
 
 fn facts(metadata: Value, signals: Option<Signals>) -> Facts {
@@ -300,19 +304,50 @@ async fn a_variant_says_whether_answers_survive_and_when_company_is_asked() {
     assert_eq!(answer.attempts().iter().map(|attempt| attempt.outcome == Outcome::Outrun).collect::<Vec<_>>(), [true, false]);
 }
 
+#[test]
+fn a_route_says_which_answers_are_given_again() {
+    let object = |cache: Value| {
+        let variants = json!([{"variant": {"model_id": "p/a-stop"}}]);
+        json!([{"name": "r", "default_route": {"variants": variants, "cache": cache}}])
+    };
+    for (cache, mode) in [
+        (json!("semantic"), Some(CacheMode::Semantic)),
+        (json!({"mode": "exact", "ttl": "10m"}), Some(CacheMode::Exact)),
+        (json!(null), None),
+    ] {
+        let decision = router(object(cache)).expect("it is valid").decide(request("r", Facts::default())).expect("it has a route");
+        assert_eq!(decision.cache.mode, mode);
+    }
+    let error = router(object(json!("sometimes"))).err().expect("no such mode").to_string();
+    assert!(error.contains("default_route") && error.contains("allowed are off, exact, semantic"), "{error}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_shadow_is_asked_beside_the_answer() {
     let (sender, mut told) = tokio::sync::mpsc::channel(8);
-    let (shadow, work) = crate::shadow::new(Executor::default(), 4, move |one| sender.try_send(one).expect("there is room"));
-    let provider = Provider::new("p", Arc::new(Scripted), vec!["known".into()]);
-    let variant = json!({"model_id": "p/a-stop", "shadow": {"model_id": "p/s-stop"}});
-    let routers = serde_json::from_value(json!([{"name": "r", "default_route": {"variants": [{"variant": variant}]}}])).expect("a router");
-    let config = Config { providers: vec![provider], routers, default_model: "p/known".into(), ..Config::default() };
-    let router = Router::with(config, Executor { shadow: Some(shadow), ..Executor::default() }).expect("it is valid");
-    let answer = router.complete(request("r", Facts::default())).expect("it has a route");
+    let object = |model: &str| {
+        let variant = json!({"model_id": model, "shadow": {"model_id": "p/s-stop"}});
+        json!([{"name": "r", "default_route": {"variants": [{"variant": variant}]}}])
+    };
+    let shadowed = router(object("p/a-stop")).expect("it is valid");
+    let work = shadowed.shadows(4, move |one| sender.try_send(one).expect("there is room")).expect("nobody took it");
+    assert!(shadowed.shadows(4, |_| {}).is_none(), "it is done once");
+    let ask = |id: &str| shadowed.complete(Request { id: id.to_owned(), ..request("r", Facts::default()) }).expect("it has a route");
+    // An answer that nobody polls is not mirrored.
+    drop(ask("unasked"));
+    let mut answer = ask("req_1");
     assert_eq!(answer.decision().shadow.as_deref(), Some("p/s-stop"));
-    drop((answer, router));
+    while answer.next().await.is_some() {}
+    assert_eq!(shadowed.shadow_count(), crate::ShadowCount { taken: 1, dropped: 0 });
+    drop((answer, shadowed));
     work.await;
     let one = told.recv().await.expect("it was asked");
-    assert_eq!(one.answer.map(|answer| answer.text), Ok("s".to_owned()));
+    assert_eq!(
+        (one.id.as_str(), one.target.as_str(), one.decision.targets.as_slice()),
+        ("req_1", "p/s-stop", &["p/a-stop".to_owned()][..])
+    );
+    assert_eq!(one.answer.as_ref().map(|answer| answer.text.as_str()), Ok("s"));
+    let record = crate::Record::from(one);
+    assert_eq!((record.dialect, record.status, record.model.as_str(), record.attempts.len()), ("shadow", 200, "p/s-stop", 1));
+    assert!(told.recv().await.is_none());
 }

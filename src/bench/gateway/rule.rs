@@ -45,6 +45,7 @@ fn decide(rule: Option<&str>) -> anyhow::Result<f64> {
             user: Some("user-17".to_owned()),
             signals: Some(Arc::new(signals)),
         },
+        ..Request::default()
     };
     let begun = Instant::now();
     for _ in 0..TIMES {

@@ -7,13 +7,14 @@ use axum::http::HeaderMap;
 use axum::http::header::CACHE_CONTROL;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
-use models::{Delta, Prompt};
+use models::{Delta, Prompt, Usage};
 use router::cost::prompt_tokens;
 use router::limit::{KeyId, Use};
 use router::{Answer, AttemptLog, CacheControl, CacheReport, Cost, Decision, Lookup, Record, RouteError, Scope};
 
 use super::App;
 use super::limit::Ticket;
+use crate::wire::router::scored_by;
 use crate::{ApiError, RecordSink};
 
 /// Tokens that an answer is taken to have where nobody bounds it, until it is known.
@@ -32,6 +33,7 @@ struct Open {
 #[derive(Default)]
 struct State {
     record: Record,
+    name: String,
     key: Option<KeyId>,
     ticket: Ticket,
     cache_control: Option<String>,
@@ -40,8 +42,8 @@ struct State {
 }
 
 impl Account {
-    /// Opens one for a request that came now.
-    pub(super) fn open(sink: Option<RecordSink>, id: &str, path: &str, headers: &HeaderMap) -> Account {
+    /// Opens one for a request that came now. Its caller may have given it any `id`; its `name` is no other request's.
+    pub(super) fn open(sink: Option<RecordSink>, id: &str, name: String, path: &str, headers: &HeaderMap) -> Account {
         let control = headers.get(CACHE_CONTROL).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let dialect = dialect(path);
         let sink = sink.filter(|_| dialect.is_some());
@@ -54,7 +56,7 @@ impl Account {
             cache: "off",
             ..Record::default()
         };
-        let state = State { record, cache_control: control, ..State::default() };
+        let state = State { record, name, cache_control: control, ..State::default() };
         Account(Arc::new(Open { began: Instant::now(), sink, state: Mutex::new(state) }))
     }
 
@@ -65,20 +67,35 @@ impl Account {
         (state.key, state.ticket) = (Some(key), ticket);
     }
 
-    /// What is asked. Its caller must have room for it.
-    pub(super) async fn ask(&self, prompt: &Prompt, user: Option<&str>, stream: bool, signals: Vec<&'static str>) -> Result<(), ApiError> {
-        let ticket = {
-            let mut state = self.lock();
-            let record = &mut state.record;
-            (record.model, record.user) = (prompt.model.clone(), user.map(str::to_owned));
-            (record.stream, record.signals) = (stream, signals);
-            state.ticket.clone()
+    /// The request's id, as its caller knows it.
+    pub(super) fn id(&self) -> String {
+        self.lock().record.id.clone()
+    }
+
+    /// What the ids of its answer end with.
+    pub(super) fn name(&self) -> String {
+        self.lock().name.clone()
+    }
+
+    /// What is asked, and what it is taken to use; `None` where nothing is limited.
+    pub(super) fn ask(&self, prompt: &Prompt, user: Option<&str>, stream: bool, signals: Vec<&'static str>) -> Option<Usage> {
+        let mut state = self.lock();
+        let record = &mut state.record;
+        (record.model, record.user) = (prompt.model.clone(), user.map(str::to_owned));
+        (record.stream, record.signals) = (stream, signals);
+        let output_tokens = prompt.sampling.max_tokens.map_or(USUAL_ANSWER, u64::from);
+        (!state.ticket.is_free()).then(|| Usage { input_tokens: prompt_tokens(prompt), output_tokens, ..Usage::default() })
+    }
+
+    /// Reserves what the request is taken to use, at the price of the target that is asked first. Its caller must have room for it.
+    pub(super) async fn reserve(&self, app: &App, decision: &Decision, usage: &Usage) -> Result<(), ApiError> {
+        let (ticket, user) = {
+            let state = self.lock();
+            (state.ticket.clone(), state.record.user.clone())
         };
-        if ticket.is_free() {
-            return Ok(());
-        }
-        let most = prompt.sampling.max_tokens.map_or(USUAL_ANSWER, u64::from);
-        ticket.reserve(user, Use { requests: 1, tokens: prompt_tokens(prompt) + most, cost: Cost::ZERO }).await
+        let priced = decision.targets.first().and_then(|target| app.services.router.price(target, usage));
+        let cost = priced.map_or(Cost::ZERO, |priced| priced.cost);
+        ticket.reserve(user.as_deref(), Use { requests: 1, tokens: usage.input_tokens + usage.output_tokens, cost }).await
     }
 
     /// What the caller says about caching; takes it out of the prompt.
@@ -94,15 +111,18 @@ impl Account {
             let mut state = self.lock();
             state.record.decided(&decision);
             state.log = Some(answer.log());
+            let (id, user, router) = (scored_by(&state.record.id), state.record.user.as_deref(), &app.services.router);
+            router.remember(id, user, &decision);
+            if id != state.name {
+                router.remember(&state.name, user, &decision);
+            }
             state.key.unwrap_or(KeyId::ANYBODY).to_string()
         };
-        let version = decision.router.as_ref().and_then(|id| app.services.router.router(id).ok()).map(|listed| listed.version.to_string());
-        self.lock().record.version.clone_from(&version);
         answer.through(|deltas| {
             let deltas = match (&app.services.cache, prompt) {
                 (Some(cache), Some(prompt)) => {
-                    let scope = scope(&tenant, prompt, &decision, version.as_deref());
-                    let served = cache.serve(Lookup { scope, prompt, control, route: &Default::default() }, move || deltas);
+                    let scope = scope(&tenant, prompt, &decision);
+                    let served = cache.serve(Lookup { scope, prompt, control, route: &decision.cache }, move || deltas);
                     self.lock().report = Some(served.report);
                     served.deltas
                 }
@@ -145,11 +165,11 @@ fn dialect(path: &str) -> Option<&'static str> {
     })
 }
 
-fn scope<'a>(tenant: &'a str, prompt: &'a Prompt, decision: &'a Decision, version: Option<&'a str>) -> Scope<'a> {
+fn scope<'a>(tenant: &'a str, prompt: &'a Prompt, decision: &'a Decision) -> Scope<'a> {
     Scope {
         tenant,
         model: &prompt.model,
-        router: decision.router.as_deref().zip(version),
+        router: decision.router.as_deref().zip(decision.version),
         route: &decision.route,
         variant: decision.variant.as_deref(),
     }
@@ -186,10 +206,7 @@ impl Stream for Followed {
 impl Drop for Open {
     fn drop(&mut self) {
         let State { mut record, ticket, log, report, .. } = std::mem::take(self.state.get_mut().unwrap_or_else(PoisonError::into_inner));
-        record.attempts = log.iter().flat_map(AttemptLog::attempts).map(|attempt| (&attempt).into()).collect();
-        let costs = record.attempts.iter().filter_map(|attempt| attempt.cost_nano_usd);
-        record.cost_nano_usd = costs.reduce(u64::saturating_add);
-        record.estimated = record.attempts.iter().any(|attempt| attempt.estimated);
+        record.tried(&log.as_ref().map(AttemptLog::attempts).unwrap_or_default());
         if let Some(report) = report {
             record.cached(report.status());
         }

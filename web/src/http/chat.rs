@@ -52,7 +52,7 @@ pub(super) async fn complete(
 }
 
 fn envelope(telling: &Telling, with_usage: bool) -> Envelope {
-    Envelope { id: fresh_id("chatcmpl-"), created: now(), model: telling.model(), with_usage }
+    Envelope { id: telling.id("chatcmpl-"), created: now(), model: telling.model(), with_usage }
 }
 
 impl App {

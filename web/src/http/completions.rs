@@ -11,7 +11,7 @@ use models::{Completion, Delta, Finish};
 
 use super::account::Account;
 use super::question::{Question, Telling, Writer, stream_answer};
-use super::{App, body, events, fresh_id, now};
+use super::{App, body, events, now};
 use crate::ApiError;
 use crate::wire::chat::ChatRequest;
 use crate::wire::completion::finish_of;
@@ -44,7 +44,7 @@ pub(super) async fn complete(
 }
 
 fn envelope(telling: &Telling) -> TextEnvelope {
-    TextEnvelope { id: fresh_id("cmpl-"), created: now(), model: telling.model() }
+    TextEnvelope { id: telling.id("cmpl-"), created: now(), model: telling.model() }
 }
 
 struct Stream {

@@ -13,7 +13,7 @@ use serde_json::json;
 use super::account::Account;
 use super::events::{self, KEEP_ALIVE};
 use super::question::{Question, Telling, Writer, stream_answer};
-use super::{App, RequestId, body, fresh_id};
+use super::{App, RequestId, body};
 use crate::ApiError;
 use crate::wire::message::{MessageWriter, ping};
 use crate::wire::messages::{self, MessagesRequest};
@@ -59,7 +59,7 @@ pub(super) async fn count_tokens(State(app): State<Arc<App>>, request: Request) 
 }
 
 fn writer(telling: &Telling, estimate: u64) -> MessageWriter {
-    MessageWriter::new(fresh_id("msg_"), telling.model(), estimate)
+    MessageWriter::new(telling.id("msg_"), telling.model(), estimate)
 }
 
 struct Stream {

@@ -136,12 +136,13 @@ async fn label(State(sink): State<Option<RecordSink>>, mut request: Request, nex
     let began = Instant::now();
     let given = request.headers().get("x-request-id").and_then(|id| id.to_str().ok());
     let given = given.filter(|id| !id.is_empty() && id.len() <= LONGEST_ID).map(str::to_owned);
-    let id = given.unwrap_or_else(|| fresh_id("req_"));
+    let name = fresh_id("");
+    let id = given.unwrap_or_else(|| format!("req_{name}"));
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     // Only Anthropic's clients send it, on every path.
     let is_anthropic = path.starts_with("/v1/messages") || request.headers().contains_key("anthropic-version");
     request.extensions_mut().insert(RequestId(id.clone()));
-    let account = Account::open(sink, &id, &path, request.headers());
+    let account = Account::open(sink, &id, name, &path, request.headers());
     request.extensions_mut().insert(account.clone());
     let mut response = next.run(request).await;
     let error = response.extensions_mut().remove::<ApiError>();

@@ -43,12 +43,19 @@ pub(super) struct Question {
 
 /// What is told of an answer besides its words.
 pub(super) struct Telling {
+    /// What the ids of the answer end with.
+    name: String,
     decision: Decision,
     log: AttemptLog,
     signals: Option<Arc<Signals>>,
 }
 
 impl Telling {
+    /// The id of the answer: whoever scores it may name it so.
+    pub(super) fn id(&self, prefix: &str) -> String {
+        format!("{prefix}{}", self.name)
+    }
+
     /// The target that answers, as far as it is known.
     pub(super) fn model(&self) -> String {
         let attempts = self.log.attempts();
@@ -84,13 +91,17 @@ impl App {
         account: &Account,
     ) -> Result<(Answer, Telling), ApiError> {
         let names = signals.as_deref().map(Signals::names).unwrap_or_default();
-        account.ask(&question.prompt, question.user.as_deref(), question.stream, names).await?;
+        let estimate = account.ask(&question.prompt, question.user.as_deref(), question.stream, names);
         let control = account.cache_control(&mut question.prompt)?;
         let prompt = self.services.cache.as_ref().map(|_| question.prompt.clone());
         let facts = Facts { metadata: question.metadata, user: question.user, signals: signals.clone() };
-        let answer = self.services.router.complete(router::Request { prompt: question.prompt, facts })?;
+        let answer = self.services.router.complete(router::Request { prompt: question.prompt, facts, id: account.id() })?;
+        // Nobody is asked before the answer is polled.
+        if let Some(usage) = estimate {
+            account.reserve(self, answer.decision(), &usage).await?;
+        }
         let answer = account.follow(self, prompt.as_ref(), &control, answer);
-        let telling = Telling { decision: answer.decision().clone(), log: answer.log(), signals };
+        let telling = Telling { name: account.name(), decision: answer.decision().clone(), log: answer.log(), signals };
         Ok((answer, telling))
     }
 

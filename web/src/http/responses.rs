@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::account::Account;
 use super::question::{Question, Telling, Writer, stream_answer};
-use super::{App, body, events, fresh_id, now};
+use super::{App, body, events, now};
 use crate::ApiError;
 use crate::history::Exchange;
 use crate::wire::response::{ResponseHead, ResponseWriter};
@@ -40,7 +40,7 @@ pub(super) async fn create(
     let (mut answer, telling) = app.ask(question, signals, &account).await?;
     let shared = app.clone();
     let begin = move |telling: Telling| {
-        let (id, created, model) = (fresh_id("resp_"), now(), telling.model());
+        let (id, created, model) = (telling.id("resp_"), now(), telling.model());
         let head = ResponseHead { id: id.clone(), created, model, echo, tools, encrypted, estimate };
         Answering { app: shared, writer: ResponseWriter::new(head), telling, ignored, keep, id }
     };

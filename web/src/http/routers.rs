@@ -99,7 +99,7 @@ fn explain(app: &App, id: &str, body: Value) -> Answered {
     body.entry("model").or_insert_with(|| json!(format!("timbre/{id}")));
     let request = chat::read(Value::Object(body))?;
     let facts = Facts { metadata: request.metadata, user: request.user, signals: voice.map(Arc::new) };
-    let told = app.services.router.explain(id, router::Request { prompt: request.prompt, facts });
+    let told = app.services.router.explain(id, router::Request { prompt: request.prompt, facts, ..router::Request::default() });
     let told = told.map_err(|error| ApiError {
         param: error.param().map(str::to_owned),
         ..ApiError::new(error.status(), error.code(), error.to_string())

@@ -276,13 +276,13 @@ pub(crate) fn attempt_json(attempt: &Attempt) -> Value {
     }
     if let Some(counted) = &attempt.usage {
         json["usage"] = usage_json(counted.usage());
-        if matches!(counted, Counted::Estimated(_)) {
-            json["estimated"] = json!(true);
-        }
     }
-    if let Some(nano_usd) = attempt.cost {
+    if let Some(priced) = attempt.cost {
         // In dollars, as prices are written: nine decimals are exact.
-        json["costUsd"] = json!(nano_usd as f64 / 1e9);
+        json["costUsd"] = json!(priced.cost.usd());
+    }
+    if attempt.is_estimated() {
+        json["estimated"] = json!(true);
     }
     if let Some(characters) = attempt.resumed_at {
         json["resumedAt"] = json!(characters);
@@ -295,6 +295,7 @@ mod tests {
     use std::time::Duration;
 
     use models::ToolCall;
+    use router::{Cost, Priced};
 
     use super::*;
 
@@ -380,7 +381,8 @@ mod tests {
         let error = models::ModelError::new(models::ErrorKind::Timeout, "up/a/b", "no token within 2s");
         let failed = Attempt { outcome: Outcome::Failed(error), total: Duration::from_millis(2_001), ..Attempt::new("up/a/b") };
         let counted = Counted::Estimated(Usage { input_tokens: 3, output_tokens: 2, ..Usage::default() });
-        let cut = Attempt { usage: Some(counted), cost: Some(1_500), resumed_at: Some(7), status: Some(429), ..failed.clone() };
+        let cost = |estimated| Priced { cost: Cost::from_nano_usd(1_500), estimated };
+        let cut = Attempt { usage: Some(counted), cost: Some(cost(false)), resumed_at: Some(7), status: Some(429), ..failed.clone() };
         assert_eq!(
             Value::Object(attempt_fields(&[failed])).to_string(),
             r#"{"metadata":{"attempts":[{"provider":"up","model":"a/b","status":"failed","latencyMs":2001,"error":"no token within 2s"}]}}"#
@@ -388,5 +390,11 @@ mod tests {
         let json = attempt_json(&cut);
         assert_eq!((&json["usage"]["total_tokens"], &json["estimated"], &json["httpStatus"]), (&json!(5), &json!(true), &json!(429)));
         assert_eq!((&json["costUsd"], &json["resumedAt"]), (&json!(0.0000015), &json!(7)));
+        // Tokens that were counted may have no price of their own kind.
+        let counted = Some(Counted::Reported(Usage { input_tokens: 3, ..Usage::default() }));
+        for estimated in [true, false] {
+            let json = attempt_json(&Attempt { usage: counted, cost: Some(cost(estimated)), ..cut.clone() });
+            assert_eq!(json["estimated"] == json!(true), estimated);
+        }
     }
 }

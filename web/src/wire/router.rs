@@ -90,12 +90,14 @@ pub(crate) fn explanation(told: &Explanation) -> Value {
         .iter()
         .map(|candidate| {
             let keys: Map<String, Value> = candidate.sorted_by.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
-            json!({ "target": candidate.target, "sorted_by": keys, "healthy": candidate.healthy })
+            let lacks: Vec<&str> = candidate.lacks.iter().map(|lack| lack.name()).collect();
+            json!({ "target": candidate.target, "sorted_by": keys, "healthy": candidate.healthy, "lacks": lacks })
         })
         .collect();
     let mut value = json!({ "rules": rules, "draw": draw, "targets": targets });
     match &told.decision {
         Ok(decision) => {
+            value["version"] = json!(decision.version);
             value["route_id"] = json!(decision.route);
             value["variant_id"] = json!(decision.variant);
             value["reason"] = json!(decision.reason);
@@ -148,8 +150,16 @@ pub(crate) fn feedback(body: Value) -> Result<Feedback, ApiError> {
         _ => score.number(-1e9, 1e9)?,
     };
     fields.nothing_else(&["request_id", "user", "router", "route", "variant", "score"])?;
+    let request = request.map(|id| scored_by(&id).to_owned());
     let router = router.map(|name| name.rsplit('/').next().unwrap_or_default().to_owned());
     Ok(Feedback { request, user, router, route, variant, score })
+}
+
+/// What a request is remembered by, of its id or of its answer's: `chatcmpl-`, `resp_` and so on before our own 32 digits say no more than
+/// in which dialect it was answered.
+pub(crate) fn scored_by(id: &str) -> &str {
+    let ours = |name: &&str| name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+    ["req_", "chatcmpl-", "cmpl-", "msg_", "resp_"].iter().find_map(|prefix| id.strip_prefix(prefix)).filter(ours).unwrap_or(id)
 }
 
 /// Reads signals that a caller supposes: `{"emotion": "angry", "hesitation": 0.6}`, each taken for certain.
@@ -225,6 +235,21 @@ mod tests {
             let read = feedback(body);
             let read = read.as_ref().map(|f| (f.request.as_deref(), f.router.as_deref(), f.score)).map_err(|error| error.message.as_str());
             assert_eq!(read, expected);
+        }
+    }
+
+    #[test]
+    fn an_answer_is_scored_by_any_of_its_ids() {
+        let name = "00112233445566778899aabbccddeeff";
+        for (id, expected) in [
+            (format!("req_{name}"), name.to_owned()),
+            (format!("chatcmpl-{name}"), name.to_owned()),
+            (format!("msg_{name}"), name.to_owned()),
+            (format!("resp_{name}0007"), format!("resp_{name}0007")),
+            ("req_mine".to_owned(), "req_mine".to_owned()),
+            ("order 7".to_owned(), "order 7".to_owned()),
+        ] {
+            assert_eq!(scored_by(&id), expected);
         }
     }
 

@@ -1,5 +1,7 @@
 //! What a Claude model can do, by the version in its name.
 
+use crate::Continuation;
+
 /// Major and minor version of a Claude model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Version(pub(super) u32, pub(super) u32);
@@ -52,6 +54,15 @@ pub(super) fn thinks(model: &str) -> Thinks {
 pub(super) fn holds_to_schema(model: &str) -> bool {
     let from = if model.contains("opus") { Version(4, 1) } else { Version(4, 5) };
     Version::of(model).is_some_and(|version| version >= from)
+}
+
+/// How a model goes on with an answer that was begun elsewhere: from 4.6 on a trailing assistant message is an error, and of other models
+/// that are served in this dialect nothing is known.
+pub(super) fn continuation(model: &str) -> Continuation {
+    match Version::of(model) {
+        Some(version) if version <= Version(4, 5) => Continuation::Trailing,
+        _ => Continuation::Asked,
+    }
 }
 
 /// Which of the knobs of chance a model takes.

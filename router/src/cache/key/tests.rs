@@ -177,13 +177,13 @@ proptest! {
 #[test]
 fn the_scope_is_part_of_it() {
     let prompt = Prompt::default();
-    let scope = Scope { tenant: "a", model: "b", router: Some(("c", "1")), route: "d", variant: Some("e") };
+    let scope = Scope { tenant: "a", model: "b", router: Some(("c", 1)), route: "d", variant: Some("e") };
     let changed = [
         Scope { tenant: "x", ..scope },
         Scope { model: "x", ..scope },
         Scope { router: None, ..scope },
-        Scope { router: Some(("x", "1")), ..scope },
-        Scope { router: Some(("c", "2")), ..scope },
+        Scope { router: Some(("x", 1)), ..scope },
+        Scope { router: Some(("c", 2)), ..scope },
         Scope { route: "x", ..scope },
         Scope { variant: None, ..scope },
         Scope { tenant: "ab", model: "", ..scope },

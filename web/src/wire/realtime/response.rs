@@ -116,7 +116,7 @@ pub(super) fn to_json(response: &Response, session: &Session, conversation: &str
 
 /// Who answers, and why.
 pub(super) fn decision_json(decision: &Decision) -> Value {
-    let Decision { router, route, variant, reason, targets, shadow: _ } = decision;
+    let Decision { router, route, variant, reason, targets, .. } = decision;
     json!({ "router": router, "route": route, "variant": variant, "reason": reason, "targets": targets })
 }
 

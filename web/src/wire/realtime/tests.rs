@@ -204,14 +204,8 @@ fn place() -> Place {
 }
 
 fn response() -> Response {
-    let decision = Decision {
-        router: None,
-        route: "direct".to_owned(),
-        variant: None,
-        reason: "named".to_owned(),
-        targets: vec!["a/b".to_owned()],
-        shadow: None,
-    };
+    let decision =
+        Decision { route: "direct".to_owned(), reason: "named".to_owned(), targets: vec!["a/b".to_owned()], ..Decision::default() };
     Response {
         id: "resp_1".to_owned(),
         ending: Some(Ending::Interrupted),
