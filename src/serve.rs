@@ -264,6 +264,10 @@ pub async fn serve_engines(config: Config, engines: Arc<Engines>) -> Result<Runn
         let answer: web::Answer = Arc::new(move |call| Box::pin(session::serve(call, engines.clone())));
         answer
     };
+    let origins = match &config.auth {
+        Auth::Open => web::Origins::without_keys(config.origins.clone()),
+        Auth::Keys(_) => web::Origins::beside_keys(config.origins.clone()),
+    };
     let keys = match &config.auth {
         Auth::Open => web::Keys::new(std::iter::empty::<String>()),
         Auth::Keys(keys) => web::Keys::new(keys.iter().map(|key| key.reveal().to_owned())),
@@ -341,7 +345,7 @@ pub async fn serve_engines(config: Config, engines: Arc<Engines>) -> Result<Runn
             let _ = told.wait_for(|stop| *stop).await;
             draining.store(true, Relaxed);
         };
-        let serving = web::serve(listener, web::app(services), shutdown);
+        let serving = web::serve(listener, web::guard(web::app(services), origins), shutdown);
         let deadline = async {
             let _ = stopped.wait_for(|stop| *stop).await;
             tokio::time::sleep(drain + Duration::from_millis(100)).await;

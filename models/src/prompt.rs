@@ -100,10 +100,10 @@ impl Message {
     }
 }
 
-/// A function that the model may call.
+/// A function that the model may call, or another tool that only its provider knows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tool {
-    /// Its name.
+    /// Its name; empty: a tool in OpenAI's chat shape of which nothing is modelled, all of it in `extra`.
     pub name: String,
     /// What it does.
     pub description: Option<String>,

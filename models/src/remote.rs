@@ -276,10 +276,10 @@ pub(crate) async fn json(response: Response, most: usize, within: Duration, targ
     tokio::time::timeout(within, read).await.unwrap_or_else(|_| Err(late()))
 }
 
-/// Whether an answer is a stream of events.
-pub(crate) fn is_event_stream(response: &Response) -> bool {
+/// Whether an answer says that it is JSON.
+pub(crate) fn is_json(response: &Response) -> bool {
     let kind = response.headers().get(reqwest::header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    kind.is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/event-stream"))
+    kind.is_some_and(|kind| kind.to_ascii_lowercase().contains("json"))
 }
 
 /// What an HTTP status means.

@@ -39,6 +39,8 @@ pub struct Config {
     pub limits: Limits,
     /// Who may call.
     pub auth: Auth,
+    /// Websites whose pages may call, besides those of this machine.
+    pub origins: Vec<String>,
     /// What each key and user may use.
     pub policy: Policy,
     /// How the server hears and speaks.
@@ -280,6 +282,7 @@ impl Written {
             listen,
             limits: limits(&self.server)?,
             auth,
+            origins: origins(&self.server.allowed_origins)?,
             policy: self.limits.check(&self.auth.keys)?,
             voice: voice(&self.voice, self.models.local, &providers)?,
             turn: turn(&self.turn)?,
@@ -301,6 +304,17 @@ impl Written {
         };
         config.compile()?;
         Ok(config)
+    }
+}
+
+/// `server.allowed_origins`.
+fn origins(written: &[String]) -> Result<Vec<String>, ConfigError> {
+    match written.iter().find(|origin| !web::Origins::is_one(origin)) {
+        Some(wrong) => Err(ConfigError::new(format!(
+            "server.allowed_origins: {wrong:?} is not an origin; write the scheme and the host, and a port if there is one, and nothing behind \
+             them, for instance \"https://app.example.org\", or \"*\" for any"
+        ))),
+        None => Ok(written.to_vec()),
     }
 }
 

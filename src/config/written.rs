@@ -78,6 +78,8 @@ pub struct Server {
     /// Longest realtime session.
     #[serde(with = "router::duration")]
     pub max_session: Duration,
+    /// Websites whose pages may call, `https://app.example.org`; `*`: any. Those of this machine always may.
+    pub allowed_origins: Vec<String>,
     /// How long calls may go on when the server is told to stop.
     #[serde(with = "router::duration")]
     pub drain: Duration,
@@ -94,6 +96,7 @@ impl Default for Server {
             max_message_bytes: 24 * 1_024 * 1_024,
             max_sessions: 64,
             max_session: Duration::from_secs(3_600),
+            allowed_origins: Vec::new(),
             drain: Duration::from_secs(10),
         }
     }

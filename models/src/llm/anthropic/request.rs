@@ -329,7 +329,9 @@ fn search(wish: &WebSearch, model: &str) -> Value {
 
 fn tool(tool: &Tool, model: &str) -> Value {
     let mut body = Map::new();
-    body.insert("name".into(), json!(tool.name));
+    if !tool.name.is_empty() {
+        body.insert("name".into(), json!(tool.name));
+    }
     let provided = tool.extra.get("type").and_then(Value::as_str).is_some_and(|kind| kind != "function" && kind != "custom");
     if let Some(description) = &tool.description {
         body.insert("description".into(), json!(description));

@@ -158,6 +158,27 @@ fn what_servers_do_otherwise_is_understood() {
 }
 
 #[test]
+fn a_calls_id_and_name_are_told_once() {
+    let piece = |call: Value| format!("data: {}\n\n", json!({"choices": [{"delta": {"tool_calls": [call]}}]}));
+    for (again, why) in [
+        (json!({"index": 0, "id": "a", "function": {"name": "f", "arguments": "}"}}), "both with every piece"),
+        (json!({"index": 0, "id": "b", "function": {"arguments": "}"}}), "another id, but no name: no other call"),
+        (json!({"index": 0, "id": "", "function": {"name": "", "arguments": "}"}}), "both empty"),
+    ] {
+        let first = piece(json!({"index": 0, "id": "a", "function": {"name": "f", "arguments": "{"}}));
+        let (deltas, _) = replay::deltas(Chunks::new("up/m"), &[first.as_bytes(), piece(again).as_bytes()]);
+        let told: Vec<_> = deltas
+            .iter()
+            .filter_map(|delta| match delta {
+                Delta::ToolCall { index, id, name, arguments, .. } => Some((*index, id.as_deref(), name.as_deref(), arguments.as_str())),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(told, [(0, Some("a"), Some("f"), "{"), (0, None, None, "}")], "{why}");
+    }
+}
+
+#[test]
 fn recorded_streams_of_real_providers_are_read_whole() {
     for file in replay::recorded("openai_http", ".chunks.txt").into_iter().filter(|path| path.to_string_lossy().contains("src__chat__")) {
         let (completion, error) = read(&[replay::lines(&file).as_bytes()]);
