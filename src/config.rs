@@ -9,7 +9,9 @@ mod checked;
 mod limit;
 mod provider;
 mod record;
+mod search;
 mod variables;
+mod webrtc;
 mod written;
 
 use std::fmt;
@@ -20,6 +22,8 @@ pub use checked::{
     Turn, Voice,
 };
 pub use record::RecordConfig;
+pub use search::SearchConfig;
+pub use webrtc::WebrtcConfig;
 pub use written::Written;
 
 /// The file that is read where none is named, if it is there.
@@ -80,6 +84,7 @@ pub fn print(written: &Written) -> Result<String, ConfigError> {
     for own in &mut shown.limits.keys {
         own.key = "***".to_owned();
     }
+    shown.search.base_url = shown.search.base_url.take().map(|url| without_password(&url));
     for provider in &mut shown.provider {
         provider.base_url = provider.base_url.take().map(|url| without_password(&url));
         provider.replicas.iter_mut().for_each(|url| *url = without_password(url));

@@ -7,7 +7,7 @@ use futures::stream::{self, BoxStream, StreamExt};
 use models::denoise::{Denoiser, Denoising};
 use models::vad::{VoiceDetector, VoiceState};
 use models::{ErrorKind, Heard, Hint, ModelError, Sound, Spoken, Synthesizer, Transcriber, TurnDetector, Voice};
-use router::Router;
+use router::{Router, Speakers};
 
 /// Says of each window of a caller's sound, in order, how likely it holds speech.
 pub type VoiceJudge = Box<dyn FnMut(&[f32; 512]) -> Result<Probability, ModelError> + Send>;
@@ -52,10 +52,8 @@ impl Synthesizer for Nobody {
 pub struct Engines {
     /// Who answers.
     pub router: Router,
-    /// Speech to text.
-    pub transcriber: Arc<dyn Transcriber>,
-    /// Text to speech.
-    pub synthesizer: Arc<dyn Synthesizer>,
+    /// Who hears and who speaks.
+    pub speakers: Speakers,
     /// Tells speech from other sound.
     pub voice_activity: VoiceActivity,
     /// Judges pauses; without it every pause is judged by its length and the words.
@@ -94,7 +92,7 @@ impl Engines {
     /// The voice that speaks for a wish: the named one where the synthesizer has it, else the default at the wished speed.
     pub fn voice(&self, wish: Option<&Voice>) -> Voice {
         let Some(wish) = wish else { return Voice::new(self.default_voice.clone()) };
-        let known = self.synthesizer.voices().contains(&wish.name);
+        let known = self.speakers.synthesizer.voices().contains(&wish.name);
         Voice { name: if known { wish.name.clone() } else { self.default_voice.clone() }, ..wish.clone() }
     }
 }

@@ -2,8 +2,7 @@
 
 use std::collections::HashMap;
 
-use models::Usage;
-use router::{Catalogue, Priced, TargetFact, TargetFacts};
+use router::{Amount, Catalogue, Priced, TargetFact, TargetFacts};
 
 use crate::config::ProviderConfig;
 
@@ -26,9 +25,10 @@ impl KnownTargets {
         KnownTargets { catalogue, presets: providers.iter().filter_map(differs).collect() }
     }
 
-    /// What tokens of a target cost, where the catalogue says.
-    pub fn cost(&self, target: &str, usage: &Usage) -> Option<Priced> {
-        self.look(target, |id| self.catalogue.cost(id, usage))
+    /// What an amount costs at a target, where the catalogue says; what runs in this process costs nothing.
+    pub fn price(&self, target: &str, amount: Amount<'_>) -> Option<Priced> {
+        let priced = self.look(target, |id| self.catalogue.price(id, amount));
+        priced.or_else(|| target.starts_with("embedded/").then(Priced::default))
     }
 
     fn look<T>(&self, target: &str, of: impl Fn(&str) -> Option<T>) -> Option<T> {
@@ -47,6 +47,8 @@ impl TargetFacts for KnownTargets {
 
 #[cfg(test)]
 mod tests {
+    use models::Usage;
+
     use super::*;
     use crate::config;
 
@@ -75,7 +77,7 @@ mod tests {
             ("claude/nobody", None),
             ("here/gpt-4o", None),
         ] {
-            assert_eq!(known.cost(target, &usage).map(|priced| priced.cost.usd()), usd, "{target}");
+            assert_eq!(known.price(target, Amount::Tokens(&usage)).map(|priced| priced.cost.usd()), usd, "{target}");
             assert_eq!(known.of(target).price_input, usd, "{target}");
         }
         assert!(known.of("fast/llama-guard-3-8b").context.is_some());

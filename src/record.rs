@@ -86,6 +86,7 @@ impl Recorder {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "a thread of its own, which has nothing else to do")]
 fn run(mut writer: Writer, mut items: mpsc::Receiver<Item>) {
     while let Some(first) = items.blocking_recv() {
         writer.take(first);

@@ -14,13 +14,13 @@ use models::remote::Endpoint;
 use models::turn::SmartTurn;
 use models::vad::VoiceDetector;
 use models::{Delta, Embedder, ErrorKind, LanguageModel, ModelError, Prompt, Synthesizer, Transcriber, Weights, stt, tts};
-use router::{Cache, Catalogue, Executor, Ledger, Router, TargetFacts};
+use router::{Cache, Catalogue, Executor, Ledger, Price, Router, Searcher, Speakers, TargetFacts};
 use tokio::net::TcpListener;
 use tracing::info;
 use web::call::{AfterTurn, Eagerness, SessionConfig, TurnDetection};
 use web::operations::Operations;
 
-use crate::config::{Auth, Config, Detection, Dialect, SynthesizerChoice, TranscriberChoice};
+use crate::config::{Auth, Config, Detection, Dialect, SynthesizerChoice, TranscriberChoice, WebrtcConfig};
 use crate::engines::{Engines, Nobody, VoiceActivity};
 use crate::known_targets::KnownTargets;
 use crate::metrics::{Elsewhere, Metrics};
@@ -64,7 +64,9 @@ pub fn holds_calls(config: &Config) -> bool {
 /// Loads every engine that `config` names.
 pub fn engines(config: &Config) -> Result<Engines> {
     let weights = Weights::new(&config.models.folder);
-    let router = router(config, &weights)?;
+    let known = KnownTargets::new(catalogue(config)?, &config.providers);
+    let price = price(&known);
+    let router = router(config, &weights, known)?;
     let endpoint = |name: &str| -> Result<Endpoint> {
         let found = config.providers.iter().find(|provider| provider.name == name);
         match found.map(|provider| &provider.dialect) {
@@ -106,15 +108,16 @@ pub fn engines(config: &Config) -> Result<Engines> {
         None if config.voice.synthesizer == SynthesizerChoice::None => config.voice.voice.clone(),
         None => voices.first().cloned().context("the synthesizer has no voice")?,
     };
+    let (hears, speaks) = (config.voice.transcriber.target(), config.voice.synthesizer.target());
+    let speakers = Speakers { transcriber, hears, synthesizer, speaks, price: Some(price) };
     if !holds_calls(config) {
         let voice_activity = VoiceActivity::Level(1.0);
-        return Ok(Engines { router, transcriber, synthesizer, voice_activity, turn: None, denoiser: None, default_voice });
+        return Ok(Engines { router, speakers, voice_activity, turn: None, denoiser: None, default_voice });
     }
     let denoiser = if weights.file("gtcrn", "gtcrn_simple.onnx").is_ok() { Some(Arc::new(Denoiser::load(&weights)?)) } else { None };
     Ok(Engines {
         router,
-        transcriber,
-        synthesizer,
+        speakers,
         voice_activity: VoiceActivity::Silero(Arc::new(VoiceDetector::load(&weights)?)),
         turn: Some(Arc::new(SmartTurn::load(&weights, threads())?)),
         denoiser,
@@ -143,14 +146,20 @@ pub fn catalogue(config: &Config) -> Result<Catalogue> {
     Catalogue::with(&text).with_context(|| format!("models.catalogue: {}", path.display()))
 }
 
-/// What all answers share: the health of targets, and their prices.
-fn executor(known: &KnownTargets) -> Executor {
+/// What targets are paid.
+fn price(known: &KnownTargets) -> Price {
     let known = known.clone();
-    let price: router::Price = Arc::new(move |target, usage| known.cost(target, usage));
-    Executor { price: Some(price), ..Executor::default() }
+    Arc::new(move |target, amount| known.price(target, amount))
 }
 
-fn router(config: &Config, weights: &Weights) -> Result<Router> {
+/// What all answers share: the health of targets, their prices, and who searches the web.
+fn executor(config: &Config, price: Price) -> Executor {
+    let searcher =
+        config.search.as_ref().map(|search| Searcher::new(search.engine.build(search.endpoint.clone(), search.timeout), search.bounds));
+    Executor { price: Some(price), searcher, ..Executor::default() }
+}
+
+fn router(config: &Config, weights: &Weights, known: KnownTargets) -> Result<Router> {
     let mut providers = Vec::new();
     for provider in &config.providers {
         providers.push(match &provider.dialect {
@@ -171,8 +180,7 @@ fn router(config: &Config, weights: &Weights) -> Result<Router> {
     }
     let routers = config.routers.clone();
     let (default_model, data) = (config.default_model.clone(), config.data.clone());
-    let known = KnownTargets::new(catalogue(config)?, &config.providers);
-    let executor = executor(&known);
+    let executor = executor(config, price(&known));
     let target_facts: Option<Arc<dyn TargetFacts>> = Some(Arc::new(known));
     let router = router::Config { providers, routers, default_model, data, target_facts, ranks: config.models.ranks.clone() };
     Ok(Router::with(router, executor)?)
@@ -237,6 +245,15 @@ pub fn session_defaults(config: &Config) -> SessionConfig {
     }
 }
 
+async fn webrtc_port(webrtc: &WebrtcConfig) -> Result<web::rtc::Port> {
+    let WebrtcConfig { listen, public_address } = *webrtc;
+    let port = web::rtc::Port::open(listen, public_address)
+        .await
+        .with_context(|| format!("cannot listen on {listen} (UDP): choose another address in [webrtc] listen, or set it to \"none\""))?;
+    info!(address = %port.listens_on()?, "Listening for WebRTC.");
+    Ok(port)
+}
+
 /// Loads the models, then listens.
 pub async fn serve(config: Config) -> Result<Running> {
     let loading = config.clone();
@@ -255,6 +272,10 @@ pub async fn serve_engines(config: Config, engines: Arc<Engines>) -> Result<Runn
         let engines = engines.clone();
         let answer: web::Answer = Arc::new(move |call| Box::pin(session::serve(call, engines.clone())));
         answer
+    };
+    let origins = match &config.auth {
+        Auth::Open => web::Origins::without_keys(config.origins.clone()),
+        Auth::Keys(_) => web::Origins::beside_keys(config.origins.clone()),
     };
     let keys = match &config.auth {
         Auth::Open => web::Keys::new(std::iter::empty::<String>()),
@@ -303,18 +324,23 @@ pub async fn serve_engines(config: Config, engines: Arc<Engines>) -> Result<Runn
             })
         },
     };
+    let ledger = Ledger::new(config.policy.clone());
     let calls = if holds_calls(&config) {
-        web::ws::routes(web::ws::Realtimes { answer, defaults: session_defaults(&config), limits })
+        let books = web::Books { ledger: ledger.clone(), sink: Some(record.clone()), ..web::Books::default() };
+        let port = match &config.webrtc {
+            Some(webrtc) => Some(webrtc_port(webrtc).await?),
+            None => None,
+        };
+        web::ws::routes(web::ws::Realtimes { answer, defaults: session_defaults(&config), limits, books }, port)
     } else {
         web::ws::absent()
     };
     let services = web::Services {
         router: engines.router.clone(),
-        transcriber: engines.transcriber.clone(),
-        synthesizer: engines.synthesizer.clone(),
+        speakers: engines.speakers.clone(),
         default_voice: engines.default_voice.clone(),
         keys,
-        ledger: Ledger::new(config.policy.clone()),
+        ledger,
         limits: web::Limits { body_bytes: config.limits.body_bytes, ..web::Limits::default() },
         ready: {
             let draining = draining.clone();
@@ -332,7 +358,7 @@ pub async fn serve_engines(config: Config, engines: Arc<Engines>) -> Result<Runn
             let _ = told.wait_for(|stop| *stop).await;
             draining.store(true, Relaxed);
         };
-        let serving = web::serve(listener, web::app(services), shutdown);
+        let serving = web::serve(listener, web::guard(web::app(services), origins), shutdown);
         let deadline = async {
             let _ = stopped.wait_for(|stop| *stop).await;
             tokio::time::sleep(drain + Duration::from_millis(100)).await;

@@ -19,7 +19,10 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use models::{Baseline, Heard, Hint, Language, ModelError, Signals};
+use router::Works;
+use tokio::time::Instant;
 use tracing::{info, warn};
+use web::Books;
 use web::call::{Call, CallError, Command, Content, Eagerness, Event, Item, ItemContent, Request, SessionConfig, Status, TurnDetection};
 
 use crate::conversation::{Conversation, Ends, Input, Output, ReplyId, Rules};
@@ -55,6 +58,12 @@ pub async fn serve(call: Call, engines: Arc<Engines>) {
 
 struct Session {
     id: String,
+    /// Whose call it is, and where its books are kept.
+    books: Books,
+    /// What was heard since the last answer began.
+    works: Works,
+    /// When the caller stopped to speak, of a turn that is being answered.
+    spoke: Option<Instant>,
     engines: Arc<Engines>,
     config: SessionConfig,
     commands: tokio::sync::mpsc::Receiver<Request>,
@@ -98,6 +107,9 @@ impl Session {
         follow(&mut hearing, &call.config);
         Ok(Session {
             id: call.id,
+            books: call.books,
+            works: Works::new(engines.speakers.price.clone()),
+            spoke: None,
             hearing,
             conversation: Conversation::new(rules(&call.config)),
             language: call.config.language,
@@ -267,6 +279,7 @@ impl Session {
                     audio::codec::pcm::decode(&bytes, &mut sound);
                     let pcm = audio::resample(&sound, Rate::SPEECH, Rate::MODEL);
                     let heard = hearing::recording(&self.engines, pcm.clone(), self.hint());
+                    let now = Instant::now();
                     self.finishing.push_back(Finishing {
                         item: item.id.clone(),
                         pcm,
@@ -274,6 +287,8 @@ impl Session {
                         heard,
                         told: String::new(),
                         respond: None,
+                        ended: now,
+                        asked: now,
                     });
                 }
             }

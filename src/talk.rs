@@ -54,7 +54,8 @@ pub async fn run(config: Config, talk: Talk) -> Result<()> {
     let (commands, to_session) = mpsc::channel(64);
     let (events, mut from_session) = mpsc::channel(256);
     let session_config = web::call::SessionConfig { input: Codec::Pcm16(Rate::MODEL), model: model.unwrap_or_default(), ..defaults };
-    let call = Call { id: "call_talk".to_owned(), config: session_config, commands: to_session, events };
+    let books = web::Books::default();
+    let call = Call { id: "call_talk".to_owned(), books, config: session_config, commands: to_session, events };
     let session = tokio::spawn(session::serve(call, engines));
     let began = Instant::now();
     let speech_ends = end_of_speech(&pcm);

@@ -1,4 +1,4 @@
-//! openai-python's realtime client holds conversations with the whole server, real models and recorded speech.
+//! openai-python's realtime client and aiortc hold conversations with the whole server, real models and recorded speech.
 
 use std::path::{Path, PathBuf};
 
@@ -7,6 +7,16 @@ use tokio::process::Command;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn openai_python_holds_a_conversation() {
+    judge("test_realtime.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn aiortc_holds_a_conversation_over_webrtc() {
+    judge("test_webrtc.py").await;
+}
+
+/// Runs a suite of `tests/sdk` against a server of its own.
+async fn judge(file: &str) {
     let Some(python) = std::env::var_os("TIMBRE_SDK_PYTHON") else {
         eprintln!("skipped: TIMBRE_SDK_PYTHON names no Python with openai and pytest");
         return;
@@ -23,7 +33,7 @@ async fn openai_python_holds_a_conversation() {
     let running = timbre::serve::serve(config).await.expect("the server starts");
     let mut suite = Command::new(python);
     suite
-        .args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "test_realtime.py"])
+        .args(["-m", "pytest", "-q", "-p", "no:cacheprovider", file])
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdk"))
         .env("TIMBRE_REALTIME_URL", format!("http://{}/v1", running.address))
         .env("TIMBRE_RECORDING", recording)

@@ -38,6 +38,8 @@ pub struct Usage {
     pub cached_tokens: u64,
     /// Of these, written to the provider's prompt cache.
     pub cache_write_tokens: u64,
+    /// Of those written, the ones to be kept for an hour.
+    pub cache_write_hour_tokens: u64,
     /// Of these, sound.
     pub audio_input_tokens: u64,
     /// Tokens of the answer, reasoning included.
@@ -46,6 +48,39 @@ pub struct Usage {
     pub reasoning_tokens: u64,
     /// Of these, sound.
     pub audio_output_tokens: u64,
+    /// How the provider served it, which has a price of its own.
+    pub service: Service,
+}
+
+/// How fast a provider serves a request, and for how much.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Service {
+    /// As usual.
+    #[default]
+    Standard,
+    /// When there is room, for less.
+    Flex,
+    /// Before others, for more.
+    Priority,
+    /// Within a day, for less.
+    Batch,
+}
+
+impl Service {
+    /// Its name in OpenAI's and Anthropic's `service_tier`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Service::Standard => "standard",
+            Service::Flex => "flex",
+            Service::Priority => "priority",
+            Service::Batch => "batch",
+        }
+    }
+
+    /// What an answer's `service_tier` says; anything else is as usual.
+    pub fn of(name: &str) -> Service {
+        [Service::Flex, Service::Priority, Service::Batch].into_iter().find(|service| service.name() == name).unwrap_or_default()
+    }
 }
 
 /// One streamed piece of an answer.

@@ -24,6 +24,7 @@ mod prompt;
 #[cfg(feature = "remote")]
 pub mod remote;
 mod reply;
+pub mod search;
 mod signals;
 pub mod sse;
 pub mod stt;
@@ -45,7 +46,7 @@ use audio::{Frame, Probability};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
-pub use completion::{Completion, Delta, Finish, Usage};
+pub use completion::{Completion, Delta, Finish, Service, Usage};
 pub use continuation::Continuation;
 #[cfg(feature = "fetch")]
 pub use convert::ConvertError;
@@ -59,6 +60,7 @@ pub use manifest::{Conversion, FileEntry, Manifest, ManifestError, ModelEntry, P
 pub use measure::{Baseline, measure};
 pub use prompt::{Message, Part, Prompt, Role, Sampling, Tool, ToolCall};
 pub use reply::{Piece, read_aloud};
+pub use search::{SearchBackend, WebSearch};
 pub use signals::{Emotion, EmotionLabel, Measured, SignalKind, SignalSet, Signals};
 pub use utterance::{Partial, Segment, Utterance, Word};
 pub use voice::{Spoken, Voice};
@@ -128,6 +130,11 @@ pub trait LanguageModel: Send + Sync {
     /// How `model`, by the name its provider knows, goes on with an answer that broke off elsewhere.
     fn continuation(&self, _model: &str) -> Continuation {
         Continuation::Asked
+    }
+
+    /// Whether `model`, by the name its provider knows, searches the web by itself as this wish says, beside these tools.
+    fn searches(&self, _model: &str, _wish: &WebSearch, _tools: &[Tool]) -> bool {
+        false
     }
 
     /// Whether it sends an answer in one piece where the prompt lets it: that is cheaper for all, but tells nothing until the end.

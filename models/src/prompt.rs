@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::WebSearch;
+
 /// Who a message is from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
@@ -98,10 +100,10 @@ impl Message {
     }
 }
 
-/// A function that the model may call.
+/// A function that the model may call, or another tool that only its provider knows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tool {
-    /// Its name.
+    /// Its name; empty: a tool in OpenAI's chat shape of which nothing is modelled, all of it in `extra`.
     pub name: String,
     /// What it does.
     pub description: Option<String>,
@@ -139,6 +141,8 @@ pub struct Prompt {
     pub tool_choice: Option<Value>,
     /// How to choose tokens.
     pub sampling: Sampling,
+    /// That the model search the web by itself; only for one that says it can.
+    pub web_search: Option<WebSearch>,
     /// Request fields that no type here models, in OpenAI's chat shape: an upstream of the same dialect gets them as they came.
     pub extra: Map<String, Value>,
     /// Nobody reads along: a provider that can ([`LanguageModel::answers_whole`](crate::LanguageModel::answers_whole)) may send the answer

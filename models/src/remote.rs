@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use futures::StreamExt;
-use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 
 use crate::{ErrorKind, ModelError};
@@ -77,31 +77,42 @@ impl Endpoint {
 
     /// A POST to `path` under the base URL, for this model.
     pub(crate) fn post(&self, path: &str, model: &str) -> Result<RequestBuilder, ModelError> {
-        self.request(Method::POST, path, model)
+        Ok(self.signed(client()?.post(self.url(path, model))))
     }
 
-    fn request(&self, method: Method, path: &str, model: &str) -> Result<RequestBuilder, ModelError> {
+    /// A GET of `path` under the base URL with these parameters.
+    pub(crate) fn get(&self, path: &str, parameters: &[(&str, String)]) -> Result<RequestBuilder, ModelError> {
+        let mut url = self.url(path, "");
+        for (name, value) in parameters {
+            add_parameter(&mut url, name, value);
+        }
+        Ok(self.signed(client()?.get(url)))
+    }
+
+    fn url(&self, path: &str, model: &str) -> String {
         let base = self.base_url.trim_end_matches('/');
         let url = if base.contains("{model}") { base.replace("{model}", &segment(model)) } else { base.to_owned() };
         let mut url = format!("{url}/{path}");
         for (name, value) in &self.query {
-            let before = if url.contains('?') { '&' } else { '?' };
-            url.push_str(&format!("{before}{}={}", segment(name), segment(value)));
+            add_parameter(&mut url, name, value);
         }
-        let mut request = client()?.request(method, url);
+        url
+    }
+
+    fn signed(&self, mut request: RequestBuilder) -> RequestBuilder {
         for (name, value) in &self.headers {
             request = request.header(name, value.reveal());
         }
-        Ok(match (&self.key, self.key_place) {
+        match (&self.key, self.key_place) {
             (Some(key), KeyPlace::Bearer) => request.bearer_auth(key.reveal()),
             (Some(key), KeyPlace::Header(name)) => request.header(name, key.reveal()),
             (None, _) => request,
-        })
+        }
     }
 
     /// Whether anything answers there: its list of models is asked for, and any answer but a failure of its own will do.
     pub async fn is_up(&self, within: Duration) -> bool {
-        let Ok(request) = self.request(Method::GET, "models", "") else { return false };
+        let Ok(request) = self.get("models", &[]) else { return false };
         let answered = tokio::time::timeout(within, request.send()).await;
         matches!(answered, Ok(Ok(response)) if !response.status().is_server_error())
     }
@@ -126,6 +137,11 @@ impl Endpoint {
         };
         if response.status().is_success() { Ok(response) } else { Err(refusal(target, response).await) }
     }
+}
+
+fn add_parameter(url: &mut String, name: &str, value: &str) {
+    let before = if url.contains('?') { '&' } else { '?' };
+    url.push_str(&format!("{before}{}={}", segment(name), segment(value)));
 }
 
 /// One segment of a URL's path (RFC 3986 section 3.3): a name that a caller wrote must not lead anywhere else.
@@ -260,10 +276,10 @@ pub(crate) async fn json(response: Response, most: usize, within: Duration, targ
     tokio::time::timeout(within, read).await.unwrap_or_else(|_| Err(late()))
 }
 
-/// Whether an answer is a stream of events.
-pub(crate) fn is_event_stream(response: &Response) -> bool {
+/// Whether an answer says that it is JSON.
+pub(crate) fn is_json(response: &Response) -> bool {
     let kind = response.headers().get(reqwest::header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    kind.is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/event-stream"))
+    kind.is_some_and(|kind| kind.to_ascii_lowercase().contains("json"))
 }
 
 /// What an HTTP status means.

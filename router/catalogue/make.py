@@ -32,9 +32,10 @@ HEADER = f"""\
 # Copyright (c) 2023 Berri AI, used under the MIT licence (the whole text is in LICENSE beside this file).
 #
 # One model a line, ordered by its id in bytes: the reader searches the lines without parsing them all.
-# Prices are US dollars: per million tokens (input, output, cache_read, cache_write, audio_input, audio_output, audio_cache_read,
-# reasoning), per million characters to be spoken (characters), per hour of sound (hour). `above`: the prices of a request whose prompt
-# has more tokens than that. `context` and `max_output` are tokens.
+# Prices are US dollars: per million tokens (input, output, cache_read, cache_write, cache_write_hour, audio_input, audio_output,
+# audio_cache_read, reasoning), per million characters to be spoken (characters), per hour of sound (hour). `above`: the prices of a
+# request whose prompt has more tokens than that. `flex`, `priority`, `batch`: the prices of other services. `context` and `max_output`
+# are tokens.
 """
 
 # What the list calls a provider, and what is it called here. Who is missing here is left out: sellers that no preset reaches, and
@@ -123,11 +124,14 @@ PRICES = [
     ("output", "output_cost_per_token"),
     ("cache_read", "cache_read_input_token_cost"),
     ("cache_write", "cache_creation_input_token_cost"),
+    ("cache_write_hour", "cache_creation_input_token_cost_above_1hr"),
     ("audio_input", "input_cost_per_audio_token"),
     ("audio_output", "output_cost_per_audio_token"),
     ("audio_cache_read", "cache_read_input_audio_token_cost"),
     ("reasoning", "output_cost_per_reasoning_token"),
 ]
+# Our name of a service, what the list puts behind the names of its prices.
+SERVICES = [("flex", "_flex"), ("priority", "_priority"), ("batch", "_batches")]
 TAKES = [
     ("image", ("supports_vision", "supports_image_input"), "image"),
     ("audio", ("supports_audio_input",), "audio"),
@@ -186,13 +190,15 @@ def prices(entry: dict, suffix: str = "") -> list[tuple[str, str]]:
     return [(name, found[name]) for name, _ in PRICES if found[name] is not None]
 
 
-def tiers(entry: dict) -> list[str]:
+def tiers(entry: dict, service: str = "") -> list[str]:
     """The prices of long prompts."""
     found = {}
     for key in entry:
-        if key.startswith("input_cost_per_token_above_") and key.endswith("k_tokens"):
-            threshold = int(key.removeprefix("input_cost_per_token_above_").removesuffix("k_tokens")) * 1000
+        if key.startswith("input_cost_per_token_above_") and key.endswith("k_tokens" + service):
+            threshold = int(key.removeprefix("input_cost_per_token_above_").removesuffix("k_tokens" + service)) * 1000
             found[threshold] = prices(entry, key.removeprefix("input_cost_per_token"))
+    if service:
+        return [table([("tokens", str(tokens)), *found[tokens]]) for tokens in sorted(found)]
     for tier in entry.get("tiered_pricing") or []:
         if "range" in tier and int(tier["range"][0]) > 0:
             found[int(tier["range"][0])] = prices(tier)
@@ -222,6 +228,11 @@ def line(kind: str, entry: dict) -> str | None:
     pairs += money
     if above := tiers(entry):
         pairs.append(("above", "[" + ", ".join(above) + "]"))
+    for name, suffix in SERVICES:
+        if service := prices(entry, suffix):
+            if above := tiers(entry, suffix):
+                service.append(("above", "[" + ", ".join(above) + "]"))
+            pairs.append((name, table(service)))
     for name, key in [("context", "max_input_tokens"), ("max_output", "max_output_tokens")]:
         if entry.get(key):
             pairs.append((name, str(int(entry[key]))))

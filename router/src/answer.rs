@@ -38,12 +38,18 @@ pub struct Answer {
     pub(crate) decision: Decision,
     pub(crate) log: AttemptLog,
     pub(crate) deltas: Deltas,
+    pub(crate) is_live: bool,
 }
 
 impl Answer {
     /// Who answers, and why.
     pub fn decision(&self) -> &Decision {
         &self.decision
+    }
+
+    /// Whether it is asked to look at the web of today: what it says tomorrow may be another thing.
+    pub fn is_live(&self) -> bool {
+        self.is_live
     }
 
     /// The attempts so far.

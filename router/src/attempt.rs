@@ -12,6 +12,8 @@ use crate::cost::{Priced, Tally, prompt_tokens};
 pub struct Attempt {
     /// `provider/model`.
     pub target: String,
+    /// What it was asked to do.
+    pub work: Work,
     /// What became of it.
     pub outcome: Outcome,
     /// From the start of the try to its first content.
@@ -46,6 +48,35 @@ impl Counted {
     }
 }
 
+/// What a target is asked to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Work {
+    /// To answer.
+    #[default]
+    Answer,
+    /// To search the web.
+    Search,
+    /// To hear what was said.
+    Transcription,
+    /// To speak.
+    Speech,
+    /// To turn texts into vectors.
+    Embedding,
+}
+
+impl Work {
+    /// Its name in records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Work::Answer => "answer",
+            Work::Search => "search",
+            Work::Transcription => "transcription",
+            Work::Speech => "speech",
+            Work::Embedding => "embedding",
+        }
+    }
+}
+
 /// What became of an attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
@@ -71,6 +102,7 @@ impl Attempt {
     pub fn new(target: impl Into<String>) -> Attempt {
         Attempt {
             target: target.into(),
+            work: Work::Answer,
             outcome: Outcome::Running,
             first_token: None,
             total: Duration::ZERO,
@@ -100,10 +132,6 @@ impl AttemptLog {
         let mut attempts = self.lock();
         attempts.push(attempt);
         AttemptId(attempts.len() - 1)
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.lock().is_empty()
     }
 
     pub(crate) fn update(&self, id: AttemptId, change: impl FnOnce(&mut Attempt)) {
@@ -166,10 +194,13 @@ pub(crate) fn sum(one: Usage, other: Usage) -> Usage {
         input_tokens: one.input_tokens + other.input_tokens,
         cached_tokens: one.cached_tokens + other.cached_tokens,
         cache_write_tokens: one.cache_write_tokens + other.cache_write_tokens,
+        cache_write_hour_tokens: one.cache_write_hour_tokens + other.cache_write_hour_tokens,
         audio_input_tokens: one.audio_input_tokens + other.audio_input_tokens,
         output_tokens: one.output_tokens + other.output_tokens,
         reasoning_tokens: one.reasoning_tokens + other.reasoning_tokens,
         audio_output_tokens: one.audio_output_tokens + other.audio_output_tokens,
+        // Each was priced by itself; the last one is what the caller is told.
+        service: other.service,
     }
 }
 

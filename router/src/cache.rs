@@ -252,6 +252,11 @@ impl Cache {
         self.0.shelves().store.speech(key, name)
     }
 
+    /// Most memory for all answers and their sound, bytes.
+    pub fn most_bytes(&self) -> usize {
+        self.0.settings.bytes
+    }
+
     /// How much is kept.
     pub fn usage(&self) -> CacheUsage {
         let (entries, bytes) = self.0.shelves().store.size();

@@ -15,9 +15,9 @@ use toml::{Table, Value};
 
 pub use card::{Abilities, Ability, Card, Kind, Tier};
 
-use crate::TargetFact;
 use crate::cost::{Price, Priced, Prices};
 use crate::hash;
+use crate::{Amount, TargetFact};
 
 /// The list in the program.
 const LIST: &str = include_str!("../catalogue/models.toml");
@@ -148,6 +148,11 @@ impl Catalogue {
     /// What an answer of a model costs by its tokens; `None` where the model is not known.
     pub fn cost(&self, id: &str, usage: &Usage) -> Option<Priced> {
         self.card(id).map(|card| card.tokens(usage))
+    }
+
+    /// What a model is paid for an amount; `None` where the model or its price is not known.
+    pub fn price(&self, id: &str, amount: Amount<'_>) -> Option<Priced> {
+        self.card(id)?.price(amount)
     }
 
     /// What rules and sorting see of a model; `None` where it is not known. An entry of the user's that names no abilities says nothing

@@ -183,6 +183,8 @@ pub struct Prices {
     pub cache_read: Option<Price>,
     /// Tokens read and written to the provider's cache; else as `input`.
     pub cache_write: Option<Price>,
+    /// The same to be kept for an hour; else as `cache_write`, which is a guess.
+    pub cache_write_hour: Option<Price>,
     /// Sound read; else as `input`, which is a guess.
     pub audio_input: Option<Price>,
     /// Sound written; else as `output`, which is a guess.
@@ -204,13 +206,16 @@ impl Prices {
         let cached_words = cached.min(words);
         let cached_sound = cached - cached_words;
         let written = usage.cache_write_tokens.min(usage.input_tokens - cached).min(words - cached_words);
+        let hour = usage.cache_write_hour_tokens.min(written);
         let spoken = usage.audio_output_tokens.min(usage.output_tokens);
         let reasoned = usage.reasoning_tokens.min(usage.output_tokens - spoken);
         let cache_read = self.cache_read.unwrap_or(self.input);
         let mut bill = Bill::default();
         bill.add(words - cached_words - written, self.input);
         bill.add(cached_words, cache_read);
-        bill.add(written, self.cache_write.unwrap_or(self.input));
+        let cache_write = self.cache_write.unwrap_or(self.input);
+        bill.add(written - hour, cache_write);
+        bill.add(hour, self.cache_write_hour.unwrap_or(cache_write));
         bill.add(sound - cached_sound, self.audio_input.unwrap_or(self.input));
         bill.add(cached_sound, self.audio_cache_read.unwrap_or(cache_read));
         bill.add(usage.output_tokens - spoken - reasoned, self.output);
@@ -218,7 +223,8 @@ impl Prices {
         bill.add(spoken, self.audio_output.unwrap_or(self.output));
         let guessed = (sound > cached_sound && self.audio_input.is_none())
             || (cached_sound > 0 && self.audio_cache_read.is_none())
-            || (spoken > 0 && self.audio_output.is_none());
+            || (spoken > 0 && self.audio_output.is_none())
+            || (hour > 0 && self.cache_write_hour.is_none());
         Priced { cost: bill.total(), estimated: guessed }
     }
 }

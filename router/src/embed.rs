@@ -2,12 +2,14 @@
 
 use models::{EmbeddingRequest, Embeddings, ModelError};
 
-use crate::{Attempt, Outcome, Resolved, RouteError, Router};
+use crate::attempt::Work;
+use crate::works::{self, Works};
+use crate::{Attempt, Counted, Outcome, Resolved, RouteError, Router};
 
 impl Router {
     /// Embeds texts with `request.model`: `provider/model`, or the bare name of a model that a provider lists. Dropping the future stops
-    /// the work.
-    pub async fn embed(&self, mut request: EmbeddingRequest) -> Result<Embeddings, RouteError> {
+    /// the work, which is on the books in either case.
+    pub async fn embed(&self, mut request: EmbeddingRequest, works: &Works) -> Result<Embeddings, RouteError> {
         let providers = self.providers();
         let embedding = |name: &str| {
             let (provider, model) = name.split_once('/')?;
@@ -23,7 +25,18 @@ impl Router {
             return Err(RouteError::UnknownModel { model: request.model, known });
         };
         request.model = model;
-        embedder.embed(request).await.map_err(|error| exhausted(target, error))
+        let mut working = works.begin(Work::Embedding, &target);
+        let estimate = works::tokens_of(&request.texts);
+        match embedder.embed(request).await {
+            Ok(embeddings) => {
+                working.embedded(embeddings.usage.map_or(estimate, Counted::Reported));
+                Ok(embeddings)
+            }
+            Err(error) => {
+                working.failed(&error);
+                Err(exhausted(target, error))
+            }
+        }
     }
 }
 
@@ -72,7 +85,7 @@ mod tests {
         let router = Router::new(config).expect("it is valid");
         let ask = async |model: &str, texts: &[&str]| {
             let texts = texts.iter().map(|text| (*text).to_owned()).collect();
-            router.embed(EmbeddingRequest { model: model.into(), texts, ..EmbeddingRequest::default() }).await
+            router.embed(EmbeddingRequest { model: model.into(), texts, ..EmbeddingRequest::default() }, &Works::default()).await
         };
         for model in ["a/anything", "bare", "auto"] {
             assert_eq!(ask(model, &["abc"]).await.map(|embeddings| embeddings.vectors), Ok(vec![vec![3.0]]), "{model}");

@@ -37,16 +37,18 @@ mod routers;
 mod routing;
 mod rule;
 mod schema;
+mod search;
 mod select;
 mod shadow;
 mod survive;
 mod target_facts;
 mod typing;
 mod versions;
+mod works;
 
 pub use self::router::{Config, ModelInfo, Request, Resolved, Router};
 pub use answer::{Answer, Decision};
-pub use attempt::{Attempt, AttemptLog, Counted, Outcome};
+pub use attempt::{Attempt, AttemptLog, Counted, Outcome, Work};
 pub use cache::{
     Cache, CacheControl, CacheKey, CacheMode, CacheObject, CacheReport, CacheSettings, CacheStatus, CacheUsage, Implicit, Lookup, Scope,
     Served,
@@ -54,7 +56,7 @@ pub use cache::{
 pub use catalogue::Catalogue;
 pub use cost::{Cost, Priced};
 pub use error::{Fault, RouteError, RouterError};
-pub use executor::{Executor, Price};
+pub use executor::{Amount, Executor, Price};
 pub use explain::{Candidate, Draw, Explanation, RuleSays};
 pub use facts::Facts;
 pub use health::Health;
@@ -71,6 +73,8 @@ pub use record::{AttemptRecord, Record, Texts, counts};
 pub use replicas::{Replica, ReplicaState, Replicas};
 pub use routers::{Listed, RoutersError, Source};
 pub use rule::{RuleCount, Verdict};
+pub use search::{SearchBounds, Searcher};
 pub use shadow::{ShadowCount, Shadowed};
 pub use target_facts::{Lack, TargetFact, TargetFacts};
 pub use versions::{Change, Version};
+pub use works::{Speakers, Works};

@@ -5,21 +5,23 @@
 //! held back with the rest, unless no other target is left that could take over. After the first content nothing is asked again from the
 //! start: the next target goes on from the words released (`survive.rs`), or the answer ends with an error.
 
+mod contender;
+
 use std::collections::VecDeque;
-use std::future::poll_fn;
-use std::task::Poll;
-use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
-use models::{Continuation, Delta, ErrorKind, Finish, ModelError, Prompt, Usage};
-use tokio::time::{Instant, timeout_at};
+use models::{Continuation, Delta, ErrorKind, ModelError, Prompt, Usage};
+use tokio::time::Instant;
 
-use crate::attempt::{self, AttemptId, Seen};
+use contender::{Contender, GoingOn, Step, first_of};
+
+use crate::attempt::{self, Seen};
 use crate::health::{Admission, Verdict};
 use crate::route::{Limits, Target};
-use crate::survive::{self, Sent, Stitch};
-use crate::{Attempt, AttemptLog, Counted, Executor, Outcome, RouteError, duration};
+use crate::search::Question;
+use crate::survive::{self, Sent};
+use crate::{Amount, Attempt, AttemptLog, Counted, Executor, Outcome, RouteError};
 
 type Deltas = BoxStream<'static, Result<Delta, ModelError>>;
 type Item = Option<Result<Delta, ModelError>>;
@@ -29,13 +31,13 @@ pub(crate) fn run(
     executor: Executor,
     targets: Vec<Target>,
     limits: Limits,
-    prompt: Prompt,
+    question: Question,
     log: AttemptLog,
 ) -> BoxStream<'static, Result<Delta, RouteError>> {
-    let (mut limits, mut prompt) = (limits, prompt);
+    let (mut limits, mut question) = (limits, question);
     // A stream shows early that a target fails. Where nobody could take over, and nobody set a patience, it would help no one.
-    prompt.whole &= targets.len() == 1 && limits.are_usual() && targets.iter().all(|target| target.model.answers_whole());
-    if prompt.whole {
+    question.prompt.whole &= targets.len() == 1 && limits.are_usual() && targets.iter().all(|target| target.model.answers_whole());
+    if question.prompt.whole {
         limits.first_content = limits.total;
     }
     let race = Race {
@@ -43,7 +45,7 @@ pub(crate) fn run(
         chain: Chain::new(targets),
         executor,
         limits,
-        prompt,
+        question,
         log,
         state: State::Opening(Vec::new()),
         broken: None,
@@ -58,7 +60,7 @@ struct Race {
     executor: Executor,
     chain: Chain,
     limits: Limits,
-    prompt: Prompt,
+    question: Question,
     log: AttemptLog,
     state: State,
     /// What was released, where another target could go on from it.
@@ -84,6 +86,8 @@ struct Chain {
     skipped: VecDeque<Next>,
     /// Breakers are not heeded: all are open, or only they are left to go on with an answer.
     is_desperate: bool,
+    /// Nobody was asked yet.
+    is_fresh: bool,
 }
 
 enum State {
@@ -93,43 +97,6 @@ enum State {
     Flowing(Box<Contender>),
     /// Nothing more comes.
     Over,
-}
-
-/// One attempt that runs.
-struct Contender {
-    target: Target,
-    id: AttemptId,
-    deltas: Deltas,
-    since: Instant,
-    /// It was asked for its answer in one piece.
-    whole: bool,
-    /// When its first content came, where that says anything.
-    first: Option<Instant>,
-    seen: Seen,
-    finish: Option<Finish>,
-    /// What came before its first content.
-    held: Vec<Delta>,
-    /// Where it goes on with the answer of another.
-    going_on: Option<Box<GoingOn>>,
-}
-
-struct GoingOn {
-    how: Continuation,
-    /// What it was asked instead of the caller's prompt.
-    prompt: Prompt,
-    stitch: Stitch,
-}
-
-/// What comes of a contender's next item.
-enum Step {
-    /// Nothing yet, or nothing but what is released at once because no other target could replace it.
-    Wait(Vec<Delta>),
-    /// It has content: this is released.
-    Won(Vec<Delta>),
-    /// It answered to the end: this is released.
-    Ended(Vec<Delta>),
-    /// It failed.
-    Failed(ModelError),
 }
 
 impl Race {
@@ -173,22 +140,23 @@ impl Race {
     fn begin(&mut self) -> bool {
         let now = Instant::now();
         self.chain.is_desperate |= self.broken.is_some();
-        let Some(Next { target, how }) = self.chain.pick(&self.executor, now, self.log.is_empty()) else { return false };
+        let Some(Next { target, how }) = self.chain.pick(&self.executor, now) else { return false };
         let mut attempt = Attempt::new(&target.id);
         let going_on = self.broken.is_some().then(|| {
             let sent = self.sent.as_ref().map_or("", Sent::text);
             attempt.resumed_at = Some(sent.chars().count() as u64);
-            let how = survive::way(&self.prompt, how.unwrap_or_else(|| target.model.continuation(&target.name)));
-            let (prompt, stitch) = survive::go_on(&self.prompt, sent, how);
+            let how = survive::way(&self.question.prompt, how.unwrap_or_else(|| target.model.continuation(&target.name)));
+            let (prompt, stitch) = survive::go_on(&self.question.prompt, sent, how);
             Box::new(GoingOn { how, prompt, stitch })
         });
-        let prompt = going_on.as_ref().map_or(&self.prompt, |going_on| &going_on.prompt).clone();
+        let prompt = going_on.as_ref().map_or(&self.question.prompt, |going_on| &going_on.prompt).clone();
+        let prompt = self.question.put(prompt, &target);
         let contender = Contender {
             id: self.log.begin(attempt),
             deltas: target.model.complete(Prompt { model: target.name.clone(), ..prompt }),
             target,
             since: now,
-            whole: self.prompt.whole,
+            whole: self.question.prompt.whole,
             first: None,
             seen: Seen::default(),
             finish: None,
@@ -306,7 +274,7 @@ impl Race {
         let Contender { target, id, since, first, seen, going_on, deltas, .. } = contender;
         drop(deltas);
         let now = Instant::now();
-        let prompt = going_on.as_ref().map_or(&self.prompt, |going_on| &going_on.prompt);
+        let prompt = going_on.as_ref().map_or(&self.question.prompt, |going_on| &going_on.prompt);
         let counted = match &outcome {
             Outcome::Answered(_) => Some(seen.count(prompt, true)),
             // It never read the prompt, or never said so: nobody is charged for that.
@@ -326,7 +294,7 @@ impl Race {
         };
         self.executor.health.report(&target.id, &verdict, now.into_std());
         let cost = counted.and_then(|counted| {
-            let priced = self.executor.price.as_ref()?(&target.id, &counted.usage())?;
+            let priced = self.executor.price.as_ref()?(&target.id, Amount::Tokens(&counted.usage()))?;
             Some(if matches!(counted, Counted::Estimated(_)) { priced.guessed() } else { priced })
         });
         self.log.update(id, |attempt| {
@@ -364,11 +332,12 @@ impl Drop for Race {
 impl Chain {
     fn new(targets: Vec<Target>) -> Chain {
         let next = targets.into_iter().map(|target| Next { target, how: None }).collect();
-        Chain { next, skipped: VecDeque::new(), is_desperate: false }
+        Chain { next, skipped: VecDeque::new(), is_desperate: false, is_fresh: true }
     }
 
     /// The next target that is well. Where none is and none was asked yet, they are asked all the same.
-    fn pick(&mut self, executor: &Executor, now: Instant, is_first: bool) -> Option<Next> {
+    fn pick(&mut self, executor: &Executor, now: Instant) -> Option<Next> {
+        let is_first = std::mem::take(&mut self.is_fresh);
         while let Some(next) = self.next.pop_front() {
             if executor.health.admit(&next.target.id, now.into_std()) != Admission::Refused || self.is_desperate {
                 return Some(next);
@@ -417,144 +386,10 @@ impl Chain {
     }
 }
 
-impl Contender {
-    fn note(&mut self, delta: &Delta) {
-        self.seen.note(delta);
-        if let Delta::Finish(finish) = delta {
-            self.finish = Some(*finish);
-        }
-    }
-
-    fn step(&mut self, item: Item, is_last: bool) -> Step {
-        if let Some(Ok(delta)) = &item {
-            self.note(delta);
-            // The first of one piece is the last.
-            if is_content(delta) && !self.whole {
-                self.first.get_or_insert_with(Instant::now);
-            }
-        }
-        if self.going_on.is_some() {
-            return self.join(item);
-        }
-        match item {
-            Some(Ok(delta)) => {
-                let is_first = is_content(&delta);
-                self.held.push(delta);
-                if is_first {
-                    return Step::Won(std::mem::take(&mut self.held));
-                }
-                // With no target left to take over there is nothing to hold it back for.
-                Step::Wait(if is_last { std::mem::take(&mut self.held) } else { Vec::new() })
-            }
-            // An empty answer is an answer.
-            None | Some(Err(_)) if self.finish.is_some() => Step::Ended(std::mem::take(&mut self.held)),
-            None => Step::Failed(ModelError::new(ErrorKind::Closed, &self.target.id, "the answer ended before it began")),
-            Some(Err(error)) => Step::Failed(error),
-        }
-    }
-
-    /// The same where it goes on with words already released.
-    fn join(&mut self, item: Item) -> Step {
-        let Some(going_on) = &mut self.going_on else { return Step::Wait(Vec::new()) };
-        let joined = match &item {
-            Some(Ok(Delta::Text(text))) => going_on.stitch.push(text),
-            Some(Ok(Delta::ToolCall { .. } | Delta::Finish(_))) | None => going_on.stitch.end().map(Some),
-            Some(Ok(Delta::Usage(_))) => {
-                self.held.extend(item.and_then(Result::ok));
-                return Step::Wait(Vec::new());
-            }
-            // Its thoughts, and what it says of words that may not be released.
-            Some(Ok(Delta::Reasoning(_) | Delta::Signature(_) | Delta::Redacted(_) | Delta::Extra(_))) => return Step::Wait(Vec::new()),
-            Some(Err(error)) => return Step::Failed(error.clone()),
-        };
-        let text = match joined {
-            Ok(None) => return Step::Wait(Vec::new()),
-            Ok(Some(text)) => text,
-            Err(unjoined) => return Step::Failed(ModelError::new(ErrorKind::Refused, &self.target.id, unjoined.detail())),
-        };
-        let mut released = std::mem::take(&mut self.held);
-        if !text.is_empty() {
-            released.push(Delta::Text(text));
-        }
-        match item {
-            None if self.first.is_none() => {
-                Step::Failed(ModelError::new(ErrorKind::Closed, &self.target.id, "the answer ended before it began"))
-            }
-            None => Step::Ended(released),
-            Some(Ok(Delta::Text(_))) | Some(Err(_)) => Step::Won(released),
-            Some(Ok(delta)) => {
-                released.push(delta);
-                Step::Won(released)
-            }
-        }
-    }
-
-    /// Its next item, or the error of one that is too late.
-    async fn next(&mut self, limits: &Limits) -> Item {
-        // Most items are there already, and need neither clock nor timer.
-        if let Poll::Ready(item) = poll_fn(|context| Poll::Ready(self.deltas.poll_next_unpin(context))).await {
-            return item;
-        }
-        match timeout_at(self.deadline(limits), self.deltas.next()).await {
-            Ok(item) => item,
-            Err(_) => Some(Err(self.late(limits))),
-        }
-    }
-
-    /// When it is too late, if nothing comes until then.
-    fn deadline(&self, limits: &Limits) -> Instant {
-        let next = match self.first {
-            None => self.since + limits.first_content,
-            Some(_) => Instant::now() + limits.stall,
-        };
-        next.min(self.since + limits.total)
-    }
-
-    /// The error of one that is too late.
-    fn late(&self, limits: &Limits) -> ModelError {
-        let (what, waited) = match self.first {
-            _ if self.since.elapsed() >= limits.total => ("not done", limits.total),
-            None => ("no content", limits.first_content),
-            Some(_) => ("no more content", limits.stall),
-        };
-        ModelError::new(ErrorKind::Timeout, &self.target.id, format!("{what} within {}", duration::format(waited)))
-    }
-}
-
-/// What the first contender that has something has; `None` where it is time to ask another beside it. What is there already is taken even
-/// if the caller came late: a deadline is the target's, not the caller's.
-async fn first_of(contenders: &mut [Contender], limits: &Limits, hedge: Option<Duration>) -> Option<(usize, Item)> {
-    let (slowest, deadline) =
-        contenders.iter().enumerate().map(|(n, contender)| (n, contender.deadline(limits))).min_by_key(|(_, deadline)| *deadline)?;
-    let hedge = hedge.and_then(|hedge| contenders.first().filter(|only| only.first.is_none()).map(|only| only.since + hedge));
-    let polled = poll_fn(|context| {
-        for (n, contender) in contenders.iter_mut().enumerate() {
-            if let Poll::Ready(item) = contender.deltas.poll_next_unpin(context) {
-                return Poll::Ready((n, item));
-            }
-        }
-        Poll::Pending
-    });
-    let wake = hedge.map_or(deadline, |hedge| hedge.min(deadline));
-    match timeout_at(wake, polled).await {
-        Ok(got) => Some(got),
-        Err(_) if wake < deadline => None,
-        Err(_) => Some((slowest, Some(Err(contenders[slowest].late(limits))))),
-    }
-}
-
 fn add(spent: Option<Usage>, counted: Option<Counted>) -> Option<Usage> {
     match (spent, counted.map(|counted| counted.usage())) {
         (Some(spent), Some(more)) => Some(attempt::sum(spent, more)),
         (spent, more) => spent.or(more),
-    }
-}
-
-fn is_content(delta: &Delta) -> bool {
-    match delta {
-        Delta::Text(text) => !text.is_empty(),
-        Delta::ToolCall { .. } => true,
-        Delta::Reasoning(_) | Delta::Signature(_) | Delta::Redacted(_) | Delta::Extra(_) | Delta::Usage(_) | Delta::Finish(_) => false,
     }
 }
 

@@ -5,13 +5,14 @@
 
 use std::time::Duration;
 
-use models::{ErrorKind, Finish, ModelError, Usage};
+use models::{ErrorKind, Finish, ModelError, Service, Usage};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use crate::{Attempt, CacheStatus, Decision, Outcome, Shadowed};
 
-/// One request, from its arrival to its last byte. Durations are written in milliseconds, costs in billionths of a US dollar.
+/// One request, or one response of a call, from its arrival to its last byte. Durations are written in milliseconds, costs in billionths of
+/// a US dollar.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Record {
     /// The request's id, as in `x-request-id`.
@@ -23,7 +24,7 @@ pub struct Record {
     pub key: Option<String>,
     /// `user` of the request.
     pub user: Option<String>,
-    /// The caller's dialect: `chat`, `responses`, `messages`, ...; `shadow` of a request that was mirrored.
+    /// The caller's dialect: `chat`, `responses`, `messages`, `realtime`, ...; `shadow` of a request that was mirrored.
     pub dialect: &'static str,
     /// The path that was called.
     pub endpoint: String,
@@ -62,6 +63,12 @@ pub struct Record {
     /// From its arrival to the first content that the caller could see.
     #[serde(rename = "first_content_ms", serialize_with = "milliseconds")]
     pub first_content: Option<Duration>,
+    /// From its arrival (in a call: from the end of what the caller said) to the transcript, where somebody was heard.
+    #[serde(rename = "transcript_ms", serialize_with = "milliseconds", skip_serializing_if = "Option::is_none")]
+    pub transcript: Option<Duration>,
+    /// From the same to the first sound, where the answer was spoken.
+    #[serde(rename = "first_audio_ms", serialize_with = "milliseconds", skip_serializing_if = "Option::is_none")]
+    pub first_audio: Option<Duration>,
     /// From its arrival to the last byte.
     #[serde(rename = "total_ms", serialize_with = "milliseconds")]
     pub total: Option<Duration>,
@@ -86,6 +93,8 @@ pub struct Texts {
 pub struct AttemptRecord {
     /// `provider/model`.
     pub target: String,
+    /// What it was asked to do: `answer`, `search`, `transcription`, `speech`, `embedding`.
+    pub work: &'static str,
     /// `answered`, `failed`, `outrun`, `cancelled` or `running`.
     pub outcome: &'static str,
     /// HTTP status of the upstream, where it refused.
@@ -161,6 +170,7 @@ impl From<&Attempt> for AttemptRecord {
         };
         AttemptRecord {
             target: attempt.target.clone(),
+            work: attempt.work.name(),
             outcome,
             status: attempt.status,
             error: error.map(|error| name(error.kind)),
@@ -205,17 +215,21 @@ fn usage<S: Serializer>(usage: &Option<Usage>, to: S) -> Result<S::Ok, S::Error>
             map.serialize_entry(name, &count)?;
         }
     }
+    if usage.service != Service::Standard {
+        map.serialize_entry("service", usage.service.name())?;
+    }
     map.end()
 }
 
 /// The counts of a usage by their names.
-pub fn counts(usage: &Usage) -> [(&'static str, u64); 7] {
-    let Usage { input_tokens, cached_tokens, cache_write_tokens, audio_input_tokens, output_tokens, reasoning_tokens, audio_output_tokens } =
-        *usage;
+pub fn counts(usage: &Usage) -> [(&'static str, u64); 8] {
+    let Usage { input_tokens, cached_tokens, cache_write_tokens, cache_write_hour_tokens, .. } = *usage;
+    let Usage { audio_input_tokens, output_tokens, reasoning_tokens, audio_output_tokens, .. } = *usage;
     [
         ("input_tokens", input_tokens),
         ("cached_tokens", cached_tokens),
         ("cache_write_tokens", cache_write_tokens),
+        ("cache_write_hour_tokens", cache_write_hour_tokens),
         ("audio_input_tokens", audio_input_tokens),
         ("output_tokens", output_tokens),
         ("reasoning_tokens", reasoning_tokens),

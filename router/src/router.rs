@@ -24,7 +24,7 @@ use crate::rule::{Library, RuleCount};
 use crate::select::{Order, Ordered, Wishes, unfit_last};
 use crate::shadow::{self, Job, Shadow, ShadowCount, Shadowed, Work};
 use crate::versions::Version;
-use crate::{CacheObject, Facts, Provider, ReplicaState, Replicas, RouteError, RouterError, TargetFacts};
+use crate::{Amount, CacheObject, Facts, Provider, ReplicaState, Replicas, RouteError, RouterError, TargetFacts};
 
 /// The provider name that stands for the routers of this server.
 const OWN: &str = "timbre";
@@ -298,7 +298,7 @@ impl Router {
 
     /// What tokens of a target (`provider/model`) cost; `None` where its price is not known.
     pub fn price(&self, target: &str, usage: &Usage) -> Option<Priced> {
-        self.0.executor.price.as_ref()?(target, usage)
+        self.0.executor.price.as_ref()?(target, Amount::Tokens(usage))
     }
 
     fn choose(&self, mut prompt: Prompt, facts: &Facts) -> Result<Choice, RouteError> {

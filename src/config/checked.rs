@@ -17,6 +17,8 @@ use router::{Provider, Router, RouterObject};
 
 use super::provider::providers;
 use super::record::{RecordConfig, state_folder};
+use super::search::SearchConfig;
+use super::webrtc::WebrtcConfig;
 use super::written::{self, Written};
 use super::{ConfigError, Environment};
 
@@ -34,10 +36,14 @@ const REMOTE_SYNTHESIZER: &str = "tts-1";
 pub struct Config {
     /// Where to listen.
     pub listen: SocketAddr,
+    /// Where calls of browsers come in; `None`: nowhere.
+    pub webrtc: Option<WebrtcConfig>,
     /// How much of anything is taken.
     pub limits: Limits,
     /// Who may call.
     pub auth: Auth,
+    /// Websites whose pages may call, besides those of this machine.
+    pub origins: Vec<String>,
     /// What each key and user may use.
     pub policy: Policy,
     /// How the server hears and speaks.
@@ -54,6 +60,8 @@ pub struct Config {
     pub semantic: bool,
     /// Where records of requests go; `None`: nowhere.
     pub record: Option<RecordConfig>,
+    /// Who searches the web for models that cannot; `None`: nobody.
+    pub search: Option<SearchConfig>,
     /// Who answers prompts; `embedded` is one of them where models run in this process.
     pub providers: Vec<ProviderConfig>,
     /// Routers; their rules compile.
@@ -121,6 +129,19 @@ pub enum TranscriberChoice {
     },
 }
 
+impl TranscriberChoice {
+    /// The name under which its work is recorded and priced, `provider/model`.
+    pub fn target(&self) -> String {
+        match self {
+            TranscriberChoice::None => "embedded/none".to_owned(),
+            TranscriberChoice::Auto => "embedded/auto".to_owned(),
+            TranscriberChoice::Moonshine => "embedded/moonshine".to_owned(),
+            TranscriberChoice::Whisper => "embedded/whisper".to_owned(),
+            TranscriberChoice::Remote { provider, model } => format!("{provider}/{model}"),
+        }
+    }
+}
+
 /// A synthesizer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SynthesizerChoice {
@@ -139,6 +160,19 @@ pub enum SynthesizerChoice {
         /// The model, as the provider knows it.
         model: String,
     },
+}
+
+impl SynthesizerChoice {
+    /// The name under which its work is recorded and priced, `provider/model`.
+    pub fn target(&self) -> String {
+        match self {
+            SynthesizerChoice::None => "embedded/none".to_owned(),
+            SynthesizerChoice::Hibari => "embedded/hibari".to_owned(),
+            SynthesizerChoice::Kokoro => "embedded/kokoro".to_owned(),
+            SynthesizerChoice::Espeak => "embedded/espeak".to_owned(),
+            SynthesizerChoice::Remote { provider, model } => format!("{provider}/{model}"),
+        }
+    }
 }
 
 /// How the end of a turn is found.
@@ -249,8 +283,10 @@ impl Written {
         let providers = providers(&self.provider, &embedded, self.models.local, environment)?;
         let config = Config {
             listen,
+            webrtc: self.webrtc.check(listen)?,
             limits: limits(&self.server)?,
             auth,
+            origins: origins(&self.server.allowed_origins)?,
             policy: self.limits.check(&self.auth.keys)?,
             voice: voice(&self.voice, self.models.local, &providers)?,
             turn: turn(&self.turn)?,
@@ -258,6 +294,7 @@ impl Written {
             cache: self.cache.check()?,
             semantic: self.cache.semantic,
             record: self.record.check(environment)?,
+            search: self.search.check(environment)?,
             models: Models {
                 local: self.models.local,
                 folder: self.models.folder.clone().unwrap_or_else(models::Weights::default_folder),
@@ -271,6 +308,17 @@ impl Written {
         };
         config.compile()?;
         Ok(config)
+    }
+}
+
+/// `server.allowed_origins`.
+fn origins(written: &[String]) -> Result<Vec<String>, ConfigError> {
+    match written.iter().find(|origin| !web::Origins::is_one(origin)) {
+        Some(wrong) => Err(ConfigError::new(format!(
+            "server.allowed_origins: {wrong:?} is not an origin; write the scheme and the host, and a port if there is one, and nothing behind \
+             them, for instance \"https://app.example.org\", or \"*\" for any"
+        ))),
+        None => Ok(written.to_vec()),
     }
 }
 

@@ -80,6 +80,7 @@ fn a_mistake_names_its_place_and_what_is_allowed() {
         ("[server]\nlisten = \"127.0.0.1:1\"\nmax_sesions = 3", &["line 3", "`max_sesions`", "did you mean `max_sessions`?"][..]),
         ("[sever]", &["line 1", "did you mean `server`?"]),
         ("[server]\nmax_sessions = \"many\"", &["line 2", "expected usize"]),
+        ("[server]\nallowed_origins = [\"https://a.example/\"]", &["server.allowed_origins", "https://app.example.org"]),
         ("[server]\ndrain = \"soon\"", &["line 2", "\"soon\" is not a duration"]),
         ("[server]\nlisten = \"nowhere\"", &["server.listen", "127.0.0.1:8080"]),
         ("[server]\nlisten = \"0.0.0.0:80\"", &["auth.keys"]),

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::cache::Cache;
 use super::limit::Limits;
 use super::record::Record;
+use super::search::Search;
+use super::webrtc::Webrtc;
 
 /// `timbre.toml`; every key is optional.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,6 +23,8 @@ pub struct Written {
     pub server: Server,
     /// Who may call.
     pub auth: Auth,
+    /// Calls of browsers.
+    pub webrtc: Webrtc,
     /// What each key and user may use.
     pub limits: Limits,
     /// How the server hears and speaks.
@@ -33,6 +37,8 @@ pub struct Written {
     pub cache: Cache,
     /// Where records of requests go.
     pub record: Record,
+    /// Who searches the web for models that cannot.
+    pub search: Search,
     /// Who answers prompts, besides the embedded models.
     pub provider: Vec<Provider>,
     /// Routers, called as `timbre/<name>`.
@@ -45,12 +51,14 @@ impl Default for Written {
             default_model: "embedded/smollm2-135m".to_owned(),
             server: Server::default(),
             auth: Auth::default(),
+            webrtc: Webrtc::default(),
             limits: Limits::default(),
             voice: Voice::default(),
             turn: Turn::default(),
             models: Models::default(),
             cache: Cache::default(),
             record: Record::default(),
+            search: Search::default(),
             provider: Vec::new(),
             router: Vec::new(),
         }
@@ -74,6 +82,8 @@ pub struct Server {
     /// Longest realtime session.
     #[serde(with = "router::duration")]
     pub max_session: Duration,
+    /// Websites whose pages may call, `https://app.example.org`; `*`: any. Those of this machine always may.
+    pub allowed_origins: Vec<String>,
     /// How long calls may go on when the server is told to stop.
     #[serde(with = "router::duration")]
     pub drain: Duration,
@@ -90,6 +100,7 @@ impl Default for Server {
             max_message_bytes: 24 * 1_024 * 1_024,
             max_sessions: 64,
             max_session: Duration::from_secs(3_600),
+            allowed_origins: Vec::new(),
             drain: Duration::from_secs(10),
         }
     }

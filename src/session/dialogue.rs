@@ -117,8 +117,7 @@ impl Dialogue {
                 temperature: config.temperature,
                 ..models::Sampling::default()
             },
-            extra: serde_json::Map::new(),
-            whole: false,
+            ..Prompt::default()
         }
     }
 }

@@ -160,7 +160,7 @@ impl Hearing {
         let skipped = (from - oldest).0 as usize;
         let pcm: Vec<f32> = self.recent.iter().skip(skipped).copied().collect();
         let (sound, receiver) = mpsc::channel(AHEAD);
-        let heard = engines.transcriber.transcribe(receiver.boxed(), hint);
+        let heard = engines.speakers.transcriber.transcribe(receiver.boxed(), hint);
         let mut listening = Listening {
             item,
             announced: false,
@@ -227,7 +227,7 @@ impl Listening {
 /// Gives a recording to a transcriber whole.
 pub(super) fn recording(engines: &Engines, pcm: Vec<f32>, hint: Hint) -> BoxStream<'static, Result<Heard, ModelError>> {
     let (mut sound, receiver) = mpsc::channel(1);
-    let heard = engines.transcriber.transcribe(receiver.boxed(), hint);
+    let heard = engines.speakers.transcriber.transcribe(receiver.boxed(), hint);
     let send = async move {
         let _ = sound.send(Sound::Frame(Frame::new(pcm, Rate::MODEL, Samples(0)))).await;
     };

@@ -12,7 +12,8 @@ use audio::{Rate, Resampler, Samples};
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use models::{Completion, Delta, ModelError, Piece, Spoken, Word};
-use router::{AttemptLog, Decision, RouteError};
+use router::{Decision, RouteError};
+use web::Account;
 
 use crate::conversation::ReplyId;
 
@@ -46,8 +47,8 @@ pub(super) struct Reply {
     pub response: String,
     /// The choice of who answers.
     pub decision: Decision,
-    /// What was tried.
-    pub log: AttemptLog,
+    /// Its books.
+    pub account: Account,
     /// What was answered so far.
     pub completion: Completion,
     /// Words with their place in the speech.
@@ -78,7 +79,7 @@ impl Reply {
     pub(super) fn new(
         id: ReplyId,
         response: String,
-        (decision, log): (Decision, AttemptLog),
+        (decision, account): (Decision, Account),
         stream: BoxStream<'static, Result<Piece, RouteError>>,
         spoken: Option<Codec>,
     ) -> Result<Reply, audio::codec::CodecError> {
@@ -99,7 +100,7 @@ impl Reply {
             id,
             response,
             decision,
-            log,
+            account,
             completion: Completion::default(),
             words: Vec::new(),
             held: false,
@@ -188,7 +189,10 @@ impl Reply {
         let Some((voice, (bytes, length))) = next else { return Step::Ended };
         voice.made_length = voice.made_length.saturating_sub(length);
         voice.sent += length;
-        self.first_sound.get_or_insert_with(Instant::now);
+        if self.first_sound.is_none() {
+            self.first_sound = Some(Instant::now());
+            self.account.speaks();
+        }
         Step::Audio(bytes)
     }
 

@@ -3,10 +3,11 @@
 use tokio::time::Instant;
 
 use futures::StreamExt;
-use models::{Delta, Finish, Role};
-use router::Facts;
+use models::{Delta, Finish, Prompt, Role, Signals, Usage};
+use router::{Facts, Works};
 use tracing::{info, warn};
 use web::call::{Content, Ending, Event, InputItem, Item, ItemContent, ItemId, Place, Response, ResponseConfig, Routed, Status};
+use web::{Account, ApiError};
 
 use super::dialogue;
 use super::reply::{Reply, Step};
@@ -55,20 +56,31 @@ impl Session {
         let facts = Facts { metadata: self.config.metadata.clone(), user: self.config.user.clone(), signals: self.signals.clone() };
         let spoken = response.spoken.unwrap_or(self.config.spoken);
         let voice = self.engines.voice(response.voice.as_ref().or(self.config.voice.as_ref()));
+        let name = self.name("resp");
+        let (account, estimate) = match self.open(&name, &prompt) {
+            Ok(account) => account,
+            Err(error) => return self.fail(event_id, "rate_limit_exceeded", None, error.message).await,
+        };
         let answer = match self.engines.router.complete(router::Request { prompt, facts, ..router::Request::default() }) {
-            Ok(answer) => answer,
+            Ok(answer) => match account.reserve_at_once(&self.engines.router, answer.decision(), estimate) {
+                Ok(()) => account.watch(answer),
+                Err(error) => return self.fail(event_id, "rate_limit_exceeded", None, error.message).await,
+            },
             Err(error) => {
+                account.answered(error.status(), Some(error.code().to_owned()));
                 let param = error.param().map(|_| "session.model");
                 return self.fail(event_id, "invalid_request_error", param, error.to_string()).await;
             }
         };
-        let routed = (answer.decision().clone(), answer.log());
+        let speakers = &self.engines.speakers;
+        let synthesizer = account.works(speakers).synthesizer(speakers);
+        let routed = (answer.decision().clone(), account);
         let stream = if spoken {
-            models::read_aloud(answer.boxed(), &*self.engines.synthesizer, voice.clone())
+            models::read_aloud(answer.boxed(), &synthesizer, voice.clone())
         } else {
             answer.map(|delta| delta.map(models::Piece::Delta)).boxed()
         };
-        let (id, name) = (self.reply_number(), self.name("resp"));
+        let id = self.reply_number();
         self.engines.router.remember(&name, self.config.user.as_deref(), &routed.0);
         let codec = spoken.then_some(self.config.output);
         let reply = match Reply::new(id, name.clone(), routed, stream, codec) {
@@ -93,6 +105,19 @@ impl Session {
         }
         self.tell(Event::ResponseCreated(Box::new(created))).await?;
         self.tell(Event::Routed { response: name, decision }).await
+    }
+
+    /// Opens the books of an answer, if its caller has room for it. It takes with it what was heard since the last one.
+    fn open(&mut self, name: &str, prompt: &Prompt) -> Result<(Account, Option<Usage>), ApiError> {
+        let works = std::mem::replace(&mut self.works, Works::new(self.engines.speakers.price.clone()));
+        let spoke = self.spoke.take();
+        let account = Account::of_response(&self.books, name, spoke.unwrap_or_else(Instant::now), works)?;
+        if spoke.is_some() {
+            account.transcribed();
+        }
+        let signals = self.signals.as_deref().map(Signals::names).unwrap_or_default();
+        let estimate = account.ask(prompt, self.config.user.as_deref(), true, signals);
+        Ok((account, estimate))
     }
 
     /// Inputs that ask for nothing.
@@ -192,6 +217,7 @@ impl Session {
             }
             Step::Failed(error) => {
                 warn!(call = %self.id, response = %reply.response, %error, "The answer broke.");
+                reply.account.answered(error.status(), Some(error.code().to_owned()));
                 return Ok(Some(Ending::Failed(error.to_string())));
             }
             Step::Ended => {
@@ -293,7 +319,7 @@ impl Session {
 }
 
 fn described(reply: &Reply, writing: &Writing, ending: Option<Ending>) -> Response {
-    let attempts = reply.log.attempts();
+    let attempts = reply.account.attempts();
     Response {
         id: reply.response.clone(),
         routed: ending.is_some().then(|| Routed { decision: reply.decision.clone(), attempts }),

@@ -1,6 +1,6 @@
 //! Calls with engines that do what the script says, in virtual time.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use audio::codec::Codec;
@@ -11,6 +11,8 @@ use models::{
     Attention, Delta, Finish, Heard, Hint, LanguageModel, ModelError, Partial, Prompt, Sound, Spoken, Synthesizer, Transcriber, Utterance,
     Voice, Word,
 };
+use router::limit::{Allowance, Limit, Meter, Policy, Window};
+use router::{Ledger, Record};
 use tokio::sync::mpsc;
 use web::call::{
     AfterTurn, Call, Command, Content, Eagerness, Ending, Event, Item, ItemContent, Request, ResponseConfig, SessionConfig, Status,
@@ -96,8 +98,13 @@ fn engines(attention: Attention) -> Arc<Engines> {
     let config = router::Config { providers: vec![provider], default_model: "echo/echo".to_owned(), ..router::Config::default() };
     Arc::new(Engines {
         router: router::Router::new(config).expect("the router is fine"),
-        transcriber: Arc::new(Ears { attention }),
-        synthesizer: Arc::new(Mouth),
+        speakers: router::Speakers {
+            transcriber: Arc::new(Ears { attention }),
+            hears: "openai/whisper-1".to_owned(),
+            synthesizer: Arc::new(Mouth),
+            speaks: "openai/tts-1".to_owned(),
+            price: Some(Arc::new(|target, amount| router::Catalogue::default().price(target, amount))),
+        },
         voice_activity: VoiceActivity::Level(0.001),
         turn: None,
         denoiser: None,
@@ -117,6 +124,7 @@ struct Client {
     commands: mpsc::Sender<Request>,
     events: mpsc::Receiver<Event>,
     told: Vec<Event>,
+    records: Arc<Mutex<Vec<Record>>>,
 }
 
 impl Client {
@@ -125,11 +133,19 @@ impl Client {
     }
 
     fn heard_by(attention: Attention, turns: TurnDetection) -> Client {
+        Client::limited(attention, turns, Policy::default())
+    }
+
+    fn limited(attention: Attention, turns: TurnDetection, policy: Policy) -> Client {
+        let records: Arc<Mutex<Vec<Record>>> = Arc::default();
+        let sink = records.clone();
+        let sink: web::RecordSink = Arc::new(move |record| sink.lock().expect("no test panics with it").push(record));
+        let books = web::Books { ledger: Ledger::new(policy), sink: Some(sink), ..web::Books::default() };
         let (commands, to_session) = mpsc::channel(64);
         let (to_client, events) = mpsc::channel(256);
-        let call = Call { id: "call_1".to_owned(), config: config(turns), commands: to_session, events: to_client };
+        let call = Call { id: "call_1".to_owned(), books, config: config(turns), commands: to_session, events: to_client };
         tokio::spawn(super::serve(call, engines(attention)));
-        Client { commands, events, told: Vec::new() }
+        Client { commands, events, told: Vec::new(), records }
     }
 
     async fn send(&self, command: Command) {
@@ -318,4 +334,55 @@ async fn items_that_are_not_there_are_errors_and_the_session_goes_on() {
     client.until(|event| matches!(event, Event::Error(error) if error.code == "response_cancel_not_active").then_some(())).await;
     client.send(Command::Clear).await;
     client.until(|event| matches!(event, Event::Cleared).then_some(())).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_answer_of_a_call_leaves_one_record() {
+    let mut client = Client::call(TURNS);
+    client.sound(0.5, 1_000).await;
+    client.sound(0.0, 1_000).await;
+    assert_eq!(client.done().await, Ending::Whole);
+    let response = client.until(|event| match event {
+        Event::ResponseDone(response) => Some(response.clone()),
+        _ => None,
+    });
+    let response = response.await;
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let records = client.records.lock().expect("no test panics with it").clone();
+    let [record] = &records[..] else { panic!("{records:?}") };
+    assert_eq!((record.dialect, record.status, record.id.as_str()), ("realtime", 200, response.id.as_str()));
+    let work: Vec<(&str, &str)> = record.attempts.iter().map(|attempt| (attempt.work, attempt.outcome)).collect();
+    assert_eq!(work, [("transcription", "answered"), ("answer", "answered"), ("speech", "answered")]);
+    // The ears of this test hear no length; "You said I spoke for n tenths" has 28 or 29 characters at 15 dollars a million.
+    assert_eq!(record.attempts[2].cost_nano_usd, Some(15_000 * response_text(&client).chars().count() as u64));
+    assert_eq!(record.cost_nano_usd, record.attempts[2].cost_nano_usd);
+    assert_eq!(response.routed.map(|routed| routed.attempts.len()), Some(3));
+    let (transcript, words, sound) = (record.transcript, record.first_content, record.first_audio);
+    // From the end of the speech: half a second of silence first, then all at once.
+    assert!(transcript >= Some(Duration::from_millis(400)) && transcript <= words && words <= sound, "{record:?}");
+    assert!(record.total >= sound && record.route.as_deref() == Some("direct"));
+}
+
+fn response_text(client: &Client) -> String {
+    client.told.iter().filter_map(spoken_text).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_of_a_call_count_against_the_limits_of_its_key() {
+    let limit = Limit { meter: Meter::Requests, window: Window::Minute, most: 1 };
+    let policy = Policy { key: Allowance { limits: vec![limit], concurrency: None }, ..Policy::default() };
+    let mut client = Client::limited(Attention::Idle, TURNS, policy);
+    for _ in 0..2 {
+        client.sound(0.5, 500).await;
+        client.sound(0.0, 1_000).await;
+        if client.records.lock().expect("no test panics with it").is_empty() {
+            assert_eq!(client.done().await, Ending::Whole);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    assert_eq!(client.error().await, "rate_limit_exceeded");
+    let records = client.records.lock().expect("no test panics with it").clone();
+    let told: Vec<(u16, usize)> = records.iter().map(|record| (record.status, record.attempts.len())).collect();
+    // What was heard of the second was paid for all the same.
+    assert_eq!(told, [(200, 3), (429, 1)]);
 }

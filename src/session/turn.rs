@@ -7,6 +7,7 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use models::{Attention, Heard, Measured, ModelError, SignalSet, Signals, Utterance};
+use tokio::time::Instant;
 use tracing::{debug, warn};
 use web::call::{Content, Event, Item, ItemContent, ResponseConfig, Status, TurnDetection};
 
@@ -45,12 +46,16 @@ pub(super) struct Finishing {
     pub heard: BoxStream<'static, Result<Heard, ModelError>>,
     pub told: String,
     pub respond: Option<Box<ResponseConfig>>,
+    /// When the caller stopped to speak.
+    pub ended: Instant,
+    /// When the last words were asked for.
+    pub asked: Instant,
 }
 
 impl Session {
     /// Asks for the words before a pause that may become one, where the transcriber has nothing else to do.
     pub(super) fn draft_pause(&mut self) {
-        if self.engines.transcriber.attention() == Attention::Idle
+        if self.engines.speakers.transcriber.attention() == Attention::Idle
             && let Some(utterance) = &mut self.hearing.utterance
         {
             utterance.pause();
@@ -62,7 +67,7 @@ impl Session {
     pub(super) async fn ask(&mut self, early: bool) -> Told {
         let semantic = matches!(self.config.turns, TurnDetection::Semantic { .. });
         let Some(utterance) = &mut self.hearing.utterance else { return Ok(()) };
-        let attention = self.engines.transcriber.attention();
+        let attention = self.engines.speakers.transcriber.attention();
         let over = self.judging.as_ref().and_then(|judging| judging.over);
         // Under load the shortest pauses, which are half of all, are not asked about, nor those that did not sound like an end.
         let spared = if early { over.is_none() } else { over.is_some_and(|over| over.get() < HARDLY) };
@@ -203,7 +208,11 @@ impl Session {
         self.tell(Event::ItemAdded { after: after.clone(), item: added.clone() }).await?;
         self.tell(Event::ItemDone { after, item: added }).await?;
         let respond = respond.then(Box::<ResponseConfig>::default);
-        self.finishing.push_back(Finishing { item, pcm, over, heard, told, respond });
+        let asked = Instant::now();
+        // The silence that ended the turn has passed already.
+        let silence = Samples(self.hearing.now().0.saturating_sub(at.0)).duration(Rate::MODEL);
+        let ended = asked.checked_sub(silence).unwrap_or(asked);
+        self.finishing.push_back(Finishing { item, pcm, over, heard, told, respond, ended, asked });
         Ok(())
     }
 
@@ -226,7 +235,9 @@ impl Session {
     }
 
     async fn transcribed(&mut self, finishing: Finishing, utterance: Utterance) -> Told {
-        let Finishing { item, pcm, over, told, respond, .. } = finishing;
+        let Finishing { item, pcm, over, told, respond, ended, asked, heard: _ } = finishing;
+        self.works.heard(&self.engines.speakers, utterance.duration, asked.elapsed());
+        self.spoke = respond.is_some().then_some(ended);
         self.dialogue.transcribe(&item, &utterance.text);
         if let Some(language) = &utterance.language
             && language.confidence.get() >= 0.5

@@ -2,18 +2,24 @@
 //!
 //! A transport turns its socket into a [`Call`] and its wire format into these types; the session never sees JSON.
 
+mod event;
+
 use bytes::Bytes;
-use models::{Signals, Tool, Voice};
+use models::{Tool, Voice};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
 use audio::codec::Codec;
-use router::{Attempt, Decision};
+pub use event::{CallError, Ending, Event, Place, Response, Routed};
+
+use crate::Books;
 
 /// The two ends that a transport gives to a session.
 pub struct Call {
     /// Name of the call, for logs.
     pub id: String,
+    /// Whose it is, and where its books are kept.
+    pub books: Books,
     /// The configuration that the client starts with.
     pub config: SessionConfig,
     /// What the client asks for. The session ends when it closes.
@@ -282,245 +288,4 @@ pub enum Status {
     Cancelled,
     /// Something broke.
     Failed,
-}
-
-/// Why an answer ended otherwise than whole.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// It is whole.
-    Whole,
-    /// The caller spoke.
-    Interrupted,
-    /// The client asked.
-    ClientCancelled,
-    /// The limit of tokens.
-    MaxTokens,
-    /// The provider withheld the rest.
-    ContentFilter,
-    /// An error, in words.
-    Failed(String),
-}
-
-/// An answer, as the client is told of it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Response {
-    /// Its name.
-    pub id: String,
-    /// How it ended; `None` while it has not.
-    pub ending: Option<Ending>,
-    /// Its items.
-    pub output: Vec<Item>,
-    /// Whether it is spoken.
-    pub spoken: bool,
-    /// Whether it stands in the conversation.
-    pub aside: bool,
-    /// Who speaks.
-    pub voice: String,
-    /// Tokens.
-    pub usage: Option<models::Usage>,
-    /// The client's notes.
-    pub metadata: Option<Value>,
-    /// Who answered, and what was tried.
-    pub routed: Option<Routed>,
-}
-
-/// Who answers a turn, and why.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Routed {
-    /// The choice.
-    pub decision: Decision,
-    /// What was tried.
-    pub attempts: Vec<Attempt>,
-}
-
-/// Where in an answer something stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// The answer.
-    pub response: String,
-    /// Its item.
-    pub item: ItemId,
-    /// The item's index in the answer.
-    pub output_index: usize,
-}
-
-/// What a session tells its client.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Event {
-    /// The new configuration is in force.
-    Updated,
-    /// The caller began to speak.
-    SpeechStarted {
-        /// Position in the caller's sound, ms.
-        at_ms: u64,
-        /// The item that it will be.
-        item: ItemId,
-    },
-    /// The caller's turn is over.
-    SpeechStopped {
-        /// Position in the caller's sound, ms.
-        at_ms: u64,
-        /// The item.
-        item: ItemId,
-    },
-    /// The caller's sound is now an item.
-    Committed {
-        /// The item before it.
-        after: Option<ItemId>,
-        /// The item.
-        item: ItemId,
-    },
-    /// The sound was forgotten.
-    Cleared,
-    /// An item is in the conversation, perhaps still growing.
-    ItemAdded {
-        /// The item before it.
-        after: Option<ItemId>,
-        /// The item.
-        item: Item,
-    },
-    /// An item is whole.
-    ItemDone {
-        /// The item before it.
-        after: Option<ItemId>,
-        /// The item.
-        item: Item,
-    },
-    /// The item that was asked for.
-    ItemRetrieved(Item),
-    /// An item is forgotten.
-    ItemDeleted(ItemId),
-    /// An item was cut to what was heard.
-    ItemTruncated {
-        /// The item.
-        item: ItemId,
-        /// Its part.
-        content_index: usize,
-        /// What was heard, ms.
-        audio_end_ms: u64,
-    },
-    /// More of the caller's words.
-    TranscriptDelta {
-        /// The item.
-        item: ItemId,
-        /// What is new.
-        delta: String,
-    },
-    /// The caller's words.
-    TranscriptDone {
-        /// The item.
-        item: ItemId,
-        /// All of them.
-        text: String,
-        /// Language, where known.
-        language: Option<String>,
-        /// Length of the sound, seconds.
-        seconds: f64,
-    },
-    /// The caller's words could not be heard.
-    TranscriptFailed {
-        /// The item.
-        item: ItemId,
-        /// Why.
-        message: String,
-    },
-    /// How the caller said it.
-    Signals {
-        /// The item.
-        item: ItemId,
-        /// What was measured.
-        signals: Box<Signals>,
-    },
-    /// Who answers.
-    Routed {
-        /// The answer.
-        response: String,
-        /// The choice.
-        decision: Decision,
-    },
-    /// An answer begins.
-    ResponseCreated(Box<Response>),
-    /// An item of an answer begins.
-    OutputItemAdded {
-        /// Where.
-        place: Place,
-        /// The item.
-        item: Item,
-    },
-    /// A part of an item begins: spoken or written.
-    PartAdded {
-        /// Where.
-        place: Place,
-        /// Whether it is spoken.
-        spoken: bool,
-    },
-    /// Sound of the answer, in the output codec.
-    AudioDelta {
-        /// Where.
-        place: Place,
-        /// The bytes.
-        audio: Bytes,
-    },
-    /// Words of the answer: the transcript of the sound, or the text.
-    TextDelta {
-        /// Where.
-        place: Place,
-        /// Whether it is spoken.
-        spoken: bool,
-        /// What is new.
-        delta: String,
-    },
-    /// A piece of a function call of the answer.
-    CallDelta {
-        /// Where.
-        place: Place,
-        /// The call.
-        call_id: String,
-        /// What is new of its arguments.
-        delta: String,
-    },
-    /// A part is whole.
-    PartDone {
-        /// Where.
-        place: Place,
-        /// Whether it is spoken.
-        spoken: bool,
-        /// All its words.
-        text: String,
-    },
-    /// A function call is whole.
-    CallDone {
-        /// Where.
-        place: Place,
-        /// The call.
-        call_id: String,
-        /// The function.
-        name: String,
-        /// Its arguments.
-        arguments: String,
-    },
-    /// An item of an answer is whole.
-    OutputItemDone {
-        /// Where.
-        place: Place,
-        /// The item.
-        item: Item,
-    },
-    /// An answer ended.
-    ResponseDone(Box<Response>),
-    /// Something the client asked for could not be done; the session goes on.
-    Error(CallError),
-}
-
-/// An error about one command, or about the session.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CallError {
-    /// Short name for programs.
-    pub code: &'static str,
-    /// For a person: what is wrong and what is allowed.
-    pub message: String,
-    /// The field it is about.
-    pub param: Option<String>,
-    /// The client's event.
-    pub event_id: Option<String>,
 }

@@ -13,6 +13,7 @@ mod line;
 mod listen;
 mod listening;
 pub mod operations;
+mod origins;
 pub mod rtc;
 mod spoken;
 mod wire;
@@ -20,12 +21,12 @@ pub mod ws;
 
 use std::sync::Arc;
 
-use models::{Synthesizer, Transcriber};
-
 pub use auth::Keys;
+pub use http::account::{Account, Books};
 pub use http::limit::Ticket;
 pub use limits::Limits;
 pub use listen::serve;
+pub use origins::{Origins, guard};
 pub use wire::ApiError;
 pub use wire::realtime::{Asked, Playing, Realtime};
 pub use ws::Answer;
@@ -41,10 +42,8 @@ pub type RecordSink = Arc<dyn Fn(router::Record) + Send + Sync>;
 pub struct Services {
     /// Who answers prompts.
     pub router: router::Router,
-    /// Speech to text.
-    pub transcriber: Arc<dyn Transcriber>,
-    /// Text to speech.
-    pub synthesizer: Arc<dyn Synthesizer>,
+    /// Who hears and who speaks.
+    pub speakers: router::Speakers,
     /// The voice that speaks where the client names none, or one that the synthesizer does not have.
     pub default_voice: String,
     /// Who may call.

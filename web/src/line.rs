@@ -8,7 +8,7 @@ use tokio::select;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use crate::call::{Call, CallError, Event, Request, SessionConfig};
-use crate::{Answer, Realtime};
+use crate::{Answer, Books, Realtime};
 
 /// Commands that wait for the session: 1.3 s of sound in messages of 20 ms. When it is full the transport holds back its client.
 const COMMANDS: usize = 64;
@@ -39,10 +39,10 @@ pub(crate) enum Next {
 
 impl Line {
     /// Calls `answer`, with the configuration that `realtime` has by now as the transport carries it.
-    pub(crate) fn new(realtime: Realtime, config: SessionConfig, answer: &Answer) -> Line {
+    pub(crate) fn new(realtime: Realtime, config: SessionConfig, books: Books, answer: &Answer) -> Line {
         let (commands, received) = mpsc::channel(COMMANDS);
         let (told, events) = mpsc::channel(EVENTS);
-        let call = Call { id: realtime.id().to_owned(), config, commands: received, events: told };
+        let call = Call { id: realtime.id().to_owned(), books, config, commands: received, events: told };
         let session = Some(answer(call));
         Line { realtime, session, commands, events, pending: None, told_all: false }
     }

@@ -14,13 +14,14 @@ mod port;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use audio::Rate;
-use axum::Router;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
 use axum::http::header::{CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use axum::{Extension, Router};
+use router::limit::KeyId;
 use serde::Deserialize;
 use tokio::task::JoinSet;
 use tracing::info;
@@ -61,14 +62,20 @@ struct Asked {
     model: Option<String>,
 }
 
-async fn create(State(calls): State<Arc<Calls>>, asked: Result<Query<Asked>, QueryRejection>, request: Request) -> Response {
-    match call(&calls, asked, request).await {
+async fn create(
+    State(calls): State<Arc<Calls>>,
+    key: Option<Extension<KeyId>>,
+    asked: Result<Query<Asked>, QueryRejection>,
+    request: Request,
+) -> Response {
+    let key = key.map_or(KeyId::ANYBODY, |Extension(key)| key);
+    match call(&calls, key, asked, request).await {
         Ok(response) => response,
         Err(error) => error.into_response(),
     }
 }
 
-async fn call(calls: &Calls, asked: Result<Query<Asked>, QueryRejection>, request: Request) -> Result<Response, ApiError> {
+async fn call(calls: &Calls, key: KeyId, asked: Result<Query<Asked>, QueryRejection>, request: Request) -> Result<Response, ApiError> {
     let Query(asked) = asked.map_err(|error| ApiError::new(400, "invalid_value", format!("The address is wrong: {error}.")))?;
     let place = calls.shared.place()?;
     let offer = offer::read(request).await?;
@@ -82,7 +89,7 @@ async fn call(calls: &Calls, asked: Result<Query<Asked>, QueryRejection>, reques
     info!(call = %session, model = %realtime.config().model, transport = "webrtc", "Call began.");
     let config = peer::carried(realtime.config().clone());
     let realtimes = &calls.shared.realtimes;
-    let line = Line::new(realtime, config, &realtimes.answer);
+    let line = Line::new(realtime, config, calls.shared.books(key), &realtimes.answer);
     let peer = Peer::new(connection, calls.port.clone(), line, realtimes.limits.clone())
         .map_err(|error| ApiError::new(500, "server_error", format!("The call cannot begin: {error}.")))?;
     let mut tasks = calls.tasks.lock().unwrap_or_else(PoisonError::into_inner);

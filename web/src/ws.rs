@@ -10,20 +10,21 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use axum::Router;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{WebSocket, WebSocketUpgrade};
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use futures::future::BoxFuture;
+use router::limit::KeyId;
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::info;
 
 use crate::call::{Call, SessionConfig};
-use crate::{ApiError, Realtime, rtc};
+use crate::{ApiError, Books, Realtime, rtc};
 
 use connection::Connection;
 
@@ -67,6 +68,8 @@ pub struct Realtimes {
     pub defaults: SessionConfig,
     /// How much.
     pub limits: Limits,
+    /// Where the books of calls are kept; the key is each caller's own.
+    pub books: Books,
 }
 
 /// What calls of all transports have in common.
@@ -82,6 +85,11 @@ impl Shared {
             let message = format!("All {} realtime sessions are taken; try again later.", self.realtimes.limits.sessions);
             ApiError { retry_after: Some(Duration::from_secs(5)), ..ApiError::new(429, "too_many_sessions", message) }
         })
+    }
+
+    /// Where the calls of whoever has `key` are booked.
+    pub(crate) fn books(&self, key: KeyId) -> Books {
+        Books { key, ..self.realtimes.books.clone() }
     }
 
     /// A new session that asks for `model`, or for the default one.
@@ -118,10 +126,12 @@ struct Asked {
 
 async fn upgrade(
     State(shared): State<Arc<Shared>>,
+    key: Option<Extension<KeyId>>,
     asked: Result<Query<Asked>, QueryRejection>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
-    match accept(&shared, asked, upgrade) {
+    let key = key.map_or(KeyId::ANYBODY, |Extension(key)| key);
+    match accept(&shared, key, asked, upgrade) {
         Ok(response) => response,
         Err(error) => error.into_response(),
     }
@@ -129,6 +139,7 @@ async fn upgrade(
 
 fn accept(
     shared: &Arc<Shared>,
+    key: KeyId,
     asked: Result<Query<Asked>, QueryRejection>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, ApiError> {
@@ -148,21 +159,21 @@ fn accept(
     })?;
     let place = shared.place()?;
     let realtime = shared.realtime(asked.model);
-    let (answer, limits) = (answer.clone(), limits.clone());
+    let (answer, limits, books) = (answer.clone(), limits.clone(), shared.books(key));
     // Twice the limit is read, so that a message a little too large gets a proper goodbye instead of a reset connection.
     let most = limits.message_bytes.saturating_mul(2);
     let upgrade = upgrade.protocols(["realtime"]).max_message_size(most).max_frame_size(most);
     Ok(upgrade.on_upgrade(move |socket| async move {
-        serve(socket, realtime, &answer, &limits).await;
+        serve(socket, realtime, books, &answer, &limits).await;
         drop(place);
     }))
 }
 
 /// Carries one call over `socket`, from `session.created` until either end is done or a limit is reached.
-pub async fn serve(socket: WebSocket, realtime: Realtime, answer: &Answer, limits: &Limits) {
+pub async fn serve(socket: WebSocket, realtime: Realtime, books: Books, answer: &Answer, limits: &Limits) {
     let id = realtime.id().to_owned();
     info!(call = %id, model = %realtime.config().model, "Call began.");
-    let end = Connection::new(socket, realtime, answer, limits).run().await;
+    let end = Connection::new(socket, realtime, books, answer, limits).run().await;
     info!(call = %id, %end, "Call ended.");
 }
 

@@ -15,7 +15,7 @@ use futures::stream::BoxStream;
 
 use super::streamed;
 use crate::remote::Endpoint;
-use crate::{Continuation, Delta, LanguageModel, ModelError, Prompt};
+use crate::{Continuation, Delta, LanguageModel, ModelError, Prompt, Tool, WebSearch};
 
 pub(crate) use events::Events;
 pub use request::request;
@@ -54,6 +54,10 @@ impl LanguageModel for Provider {
             endpoint.send(post, &target).await
         };
         streamed::answer(sent, events)
+    }
+
+    fn searches(&self, model: &str, _wish: &WebSearch, tools: &[Tool]) -> bool {
+        version::searches(model) && tools.iter().all(|tool| tool.name != request::WEB_SEARCH)
     }
 
     fn continuation(&self, model: &str) -> Continuation {

@@ -14,7 +14,7 @@ use futures::stream::BoxStream;
 
 use super::streamed;
 use crate::remote::{Endpoint, segment};
-use crate::{Delta, LanguageModel, ModelError, Prompt};
+use crate::{Delta, LanguageModel, ModelError, Prompt, Tool, WebSearch};
 
 pub(crate) use chunks::Chunks;
 pub use request::request;
@@ -39,6 +39,11 @@ impl LanguageModel for Provider {
             endpoint.send(post, &target).await
         };
         streamed::answer(sent, chunks)
+    }
+
+    /// From 2.0, but not beside functions, which is refused, nor on some domains only.
+    fn searches(&self, model: &str, wish: &WebSearch, tools: &[Tool]) -> bool {
+        since(model, 2, 0) && tools.is_empty() && wish.allowed.is_empty() && wish.blocked.is_empty()
     }
 }
 

@@ -20,7 +20,10 @@ use super::quirks::{CountOfTokens, Foreign, MostTokens, Quirks};
 use super::streamed::{self, Reader};
 use crate::remote::{self, Endpoint};
 use crate::sse::Event;
-use crate::{Continuation, Delta, ErrorKind, Finish, LanguageModel, Message, ModelError, Part, Prompt, Role, Tool, ToolCall, Usage};
+use crate::{
+    Continuation, Delta, ErrorKind, Finish, LanguageModel, Message, ModelError, Part, Prompt, Role, Service, Tool, ToolCall, Usage,
+    WebSearch,
+};
 
 /// Longest wait for an answer in one piece.
 const WHOLE: Duration = Duration::from_secs(15 * 60);
@@ -63,6 +66,10 @@ impl LanguageModel for Provider {
     fn answers_whole(&self) -> bool {
         true
     }
+
+    fn searches(&self, model: &str, wish: &WebSearch, _tools: &[Tool]) -> bool {
+        self.quirks.search.by(model, wish)
+    }
 }
 
 /// An answer that was not asked for as a stream.
@@ -72,8 +79,8 @@ fn answer_whole(
 ) -> BoxStream<'static, Result<Delta, ModelError>> {
     let opened = async move {
         let response = sent.await?;
-        // Some servers only stream.
-        if remote::is_event_stream(&response) {
+        // Some servers only stream, and some do not say what they send.
+        if !remote::is_json(&response) {
             return Ok(streamed::read(response, chunks));
         }
         let body = remote::json(response, LONGEST, WHOLE, &chunks.target).await?;
@@ -86,17 +93,28 @@ fn answer_whole(
 #[derive(Debug)]
 pub(crate) struct Chunks {
     target: String,
-    /// The calls so far: the index and the id that the server gave them.
-    calls: Vec<(u64, String)>,
+    calls: Vec<Call>,
     finished: bool,
     /// `[DONE]` came.
     done: bool,
+    /// How it is served.
+    service: Service,
+}
+
+/// A call so far. Its id and name are told once, however often the server repeats them: clients add texts to what came before.
+#[derive(Debug, Default)]
+struct Call {
+    /// The server's number of it.
+    index: u64,
+    /// Empty while it is not known; so is the name.
+    id: String,
+    name: String,
 }
 
 impl Chunks {
     /// For an answer of `target`, `provider/model`.
     pub(crate) fn new(target: &str) -> Chunks {
-        Chunks { target: target.to_owned(), calls: Vec::new(), finished: false, done: false }
+        Chunks { target: target.to_owned(), calls: Vec::new(), finished: false, done: false, service: Service::Standard }
     }
 
     /// The deltas of an answer that came in one piece.
@@ -115,7 +133,7 @@ impl Chunks {
     }
 
     fn deltas(&mut self, chunk: &Value) -> Vec<Delta> {
-        let mut deltas = Vec::new();
+        let (mut deltas, mut counted) = (Vec::new(), usage(&chunk["usage"]));
         // Only the first choice is asked for; `n` above 1 has no place in a stream of one answer.
         if let Some(choice) = chunk["choices"].as_array().and_then(|choices| choices.iter().find(|choice| index(choice) == 0)) {
             // A provider that ignores `stream` sends whole messages.
@@ -128,10 +146,11 @@ impl Chunks {
             }
             deltas.extend(delta["content"].as_array().into_iter().flatten().filter_map(piece));
             for (place, call) in delta["tool_calls"].as_array().into_iter().flatten().enumerate() {
-                let index = self.call(call, place);
-                deltas.push(tool_call(call, index));
+                deltas.push(self.call(call, place));
             }
-            let mut extra = unknown(choice, &["index", "delta", "message", "finish_reason"]);
+            // Moonshot counts here.
+            counted = counted.or_else(|| usage(&choice["usage"]));
+            let mut extra = unknown(choice, &["index", "delta", "message", "finish_reason", "usage"]);
             let known = ["role", "content", "refusal", "reasoning_content", "reasoning", "tool_calls", "function_call"];
             let message = unknown(delta, &known);
             if !message.is_empty() {
@@ -140,7 +159,8 @@ impl Chunks {
             if !extra.is_empty() {
                 deltas.push(Delta::Extra(extra));
             }
-            if let Some(reason) = choice["finish_reason"].as_str() {
+            // Some servers write an empty one until there is one.
+            if let Some(reason) = choice["finish_reason"].as_str().filter(|reason| !reason.is_empty()) {
                 self.finished = true;
                 deltas.extend(sources(&chunk["search_results"]));
                 let finish = match finish(reason) {
@@ -151,27 +171,41 @@ impl Chunks {
                 deltas.push(Delta::Finish(finish));
             }
         }
-        deltas.extend(usage(&chunk["usage"]).map(Delta::Usage));
+        if let Some(service) = chunk["service_tier"].as_str() {
+            self.service = Service::of(service);
+        }
+        deltas.extend(counted.map(|usage| Delta::Usage(Usage { service: self.service, ..usage })));
         deltas
     }
 
-    /// The place of a piece's call among ours. Some servers give every call the index 0, or none: another id is another call.
-    fn call(&mut self, call: &Value, place: usize) -> usize {
-        let index = call["index"].as_u64().unwrap_or(place as u64);
-        let id = call["id"].as_str().unwrap_or_default();
-        let known = self.calls.iter().rposition(|(other, _)| *other == index);
-        match known.and_then(|known| Some((known, self.calls.get_mut(known)?))) {
-            Some((known, (_, before))) if id.is_empty() || before.is_empty() || before == id => {
-                if before.is_empty() {
-                    id.clone_into(before);
-                }
-                known
-            }
-            _ => {
-                self.calls.push((index, id.to_owned()));
-                self.calls.len() - 1
-            }
-        }
+    /// A piece of a call. Some servers give every call the index 0, or none: another id with a name is another call.
+    fn call(&mut self, piece: &Value, place: usize) -> Delta {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let function = &piece["function"];
+        let index = piece["index"].as_u64().unwrap_or(place as u64);
+        let (id, name) = (text(&piece["id"]), text(&function["name"]));
+        let known = self.calls.iter().rposition(|call| call.index == index);
+        let known = known.filter(|at| {
+            let before = &self.calls[*at].id;
+            id.is_empty() || name.is_empty() || before.is_empty() || *before == id
+        });
+        let at = known.unwrap_or_else(|| {
+            self.calls.push(Call { index, ..Call::default() });
+            self.calls.len() - 1
+        });
+        let call = &mut self.calls[at];
+        let news = |text: &str, known: &mut String| {
+            let is_new = !text.is_empty() && known.is_empty();
+            is_new.then(|| text.clone_into(known)).map(|()| text.to_owned())
+        };
+        let (id, name) = (news(&id, &mut call.id), news(&name, &mut call.name));
+        // Some servers send arguments as an object although the dialect says text.
+        let arguments = match &function["arguments"] {
+            Value::String(text) => text.clone(),
+            Value::Null => String::new(),
+            other => other.to_string(),
+        };
+        Delta::ToolCall { index: at, id, name, arguments, extra: unknown(piece, &["index", "id", "type", "function"]) }
     }
 
     fn in_band(&self, chunk: &Value) -> ModelError {
@@ -228,19 +262,6 @@ impl Reader for Chunks {
 
 fn index(value: &Value) -> u64 {
     value["index"].as_u64().unwrap_or(0)
-}
-
-fn tool_call(call: &Value, index: usize) -> Delta {
-    let function = &call["function"];
-    let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
-    // Some servers send arguments as an object although the dialect says text.
-    let arguments = match &function["arguments"] {
-        Value::String(text) => text.clone(),
-        Value::Null => String::new(),
-        other => other.to_string(),
-    };
-    let extra = unknown(call, &["index", "id", "type", "function"]);
-    Delta::ToolCall { index, id: text(&call["id"]), name: text(&function["name"]), arguments, extra }
 }
 
 /// Content in pieces, as Mistral's reasoning models send it.
@@ -300,6 +321,7 @@ fn usage(usage: &Value) -> Option<Usage> {
         cache_write_tokens: count("prompt_tokens_details", "cache_write_tokens").unwrap_or(0),
         audio_input_tokens: count("prompt_tokens_details", "audio_tokens").unwrap_or(0),
         audio_output_tokens: count("completion_tokens_details", "audio_tokens").unwrap_or(0),
+        ..Usage::default()
     })
 }
 
@@ -317,7 +339,7 @@ const FOREIGN: [&str; 10] = [
     "top_k",
 ];
 /// Fields of a message or a call that only other dialects have.
-const FOREIGN_IN_MESSAGES: [&str; 4] = ["anthropic_content", "cache_control", "extra_content", "reasoning_details"];
+const FOREIGN_IN_MESSAGES: [&str; 5] = ["anthropic_content", "cache_control", "extra_content", "reasoning_details", "web_searches"];
 
 /// The body of the request, with a count of tokens.
 pub fn request(prompt: &Prompt, quirks: Quirks) -> Value {
@@ -359,6 +381,9 @@ pub fn request(prompt: &Prompt, quirks: Quirks) -> Value {
         (CountOfTokens::Given, _) => drop(body.shift_remove("stream_options")),
         (CountOfTokens::Asked, Some(options)) => drop(options.insert("include_usage".into(), json!(true))),
         (CountOfTokens::Asked, None) => drop(body.insert("stream_options".into(), json!({"include_usage": true}))),
+    }
+    if let Some(wish) = &prompt.web_search {
+        quirks.search.write(wish, &mut body);
     }
     if quirks.foreign == Foreign::Dropped {
         let budget = prompt.extra.get("thinking").and_then(|thinking| thinking["budget_tokens"].as_u64());
@@ -450,6 +475,9 @@ fn called(call: &ToolCall, quirks: Quirks) -> Value {
 }
 
 fn tool(tool: &Tool, quirks: Quirks) -> Value {
+    if tool.name.is_empty() {
+        return Value::Object(tool.extra.clone());
+    }
     let mut function = Map::new();
     function.insert("name".into(), json!(tool.name));
     if let Some(description) = &tool.description {

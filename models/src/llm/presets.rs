@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::quirks::{Begun, CountOfTokens, Foreign, MostTokens, Quirks, Vectors};
+use super::quirks::{Begun, CountOfTokens, Foreign, MostTokens, Quirks, Search, Vectors};
 use super::{anthropic, gemini, openai, streamed};
 use crate::remote::{Endpoint, KeyPlace};
 use crate::{Delta, Embedder, LanguageModel, ModelError, Prompt, embedding};
@@ -199,14 +199,14 @@ pub const PRESETS: &[Preset] = &[
         "openrouter",
         "https://openrouter.ai/api/v1",
         "OPENROUTER_API_KEY",
-        Quirks { reasoning: Some("reasoning"), begun: Begun::TrailingForClaude, ..Quirks::NONE },
+        Quirks { reasoning: Some("reasoning"), search: Search::Plugin, begun: Begun::TrailingForClaude, ..Quirks::NONE },
     ),
     // Counts tokens in every chunk.
     hosted(
         "perplexity",
         "https://api.perplexity.ai",
         "PERPLEXITY_API_KEY",
-        Quirks { usage: CountOfTokens::Given, most_tokens: MostTokens::Old, refused: &["seed"], ..STRICT },
+        Quirks { usage: CountOfTokens::Given, most_tokens: MostTokens::Old, refused: &["seed"], search: Search::Perplexity, ..STRICT },
     ),
     hosted(
         "cohere",

@@ -1,6 +1,8 @@
 //! Where servers that speak OpenAI's dialect differ from each other.
 
-use crate::Continuation;
+use serde_json::{Map, Value, json};
+
+use crate::{Continuation, WebSearch};
 
 /// What a server does not take, or names otherwise. The default is a server that ignores what it does not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub struct Quirks {
     pub refused_in_messages: &'static [&'static str],
     /// The shape that vectors are asked for in.
     pub vectors: Vectors,
+    /// Which of its models search the web by themselves, and how they are asked to.
+    pub search: Search,
     /// How it goes on with an answer that was begun elsewhere.
     pub begun: Begun,
 }
@@ -36,6 +40,7 @@ impl Quirks {
         refused: &[],
         refused_in_messages: &[],
         vectors: Vectors::Unsaid,
+        search: Search::Named,
         begun: Begun::Asked,
     };
 }
@@ -82,6 +87,64 @@ pub enum Vectors {
     Unsaid,
     /// Base64 of 32-bit floats, a third of the bytes.
     Base64,
+}
+
+/// Which models search the web by themselves, and how they are asked to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Search {
+    /// Those whose names say so (`gpt-4o-search-preview`, `gpt-5-search-api`), by OpenAI's `web_search_options`.
+    Named,
+    /// Perplexity's: all that are called Sonar, and whether they are asked to or not.
+    Perplexity,
+    /// Any, by OpenRouter's plugin.
+    Plugin,
+}
+
+impl Search {
+    /// Whether `model` does what a wish says.
+    pub(crate) fn by(self, model: &str, wish: &WebSearch) -> bool {
+        let anywhere = wish.allowed.is_empty() && wish.blocked.is_empty();
+        match self {
+            Search::Named => anywhere && (model.contains("-search-preview") || model.contains("-search-api")),
+            Search::Perplexity => model.contains("sonar"),
+            Search::Plugin => true,
+        }
+    }
+
+    /// Writes a wish into a request.
+    pub(crate) fn write(self, wish: &WebSearch, body: &mut Map<String, Value>) {
+        let mut options = wish.options();
+        match self {
+            Search::Named => {}
+            Search::Perplexity => {
+                if !wish.place.is_empty() {
+                    options["user_location"] = json!(wish.place);
+                }
+                let blocked = wish.blocked.iter().map(|domain| format!("-{domain}"));
+                let domains: Vec<String> = wish.allowed.iter().cloned().chain(blocked).collect();
+                if !domains.is_empty() {
+                    body.insert("search_domain_filter".into(), json!(domains));
+                }
+            }
+            Search::Plugin => {
+                let mut plugin = json!({"id": "web"});
+                if let Some(results) = wish.results {
+                    plugin["max_results"] = json!(results);
+                }
+                for (name, domains) in [("include_domains", &wish.allowed), ("exclude_domains", &wish.blocked)] {
+                    if !domains.is_empty() {
+                        plugin[name] = json!(domains);
+                    }
+                }
+                // The caller's own plugins stay; its own `web` has the last word.
+                let plugins = body.entry("plugins").or_insert_with(|| json!([]));
+                if let Some(plugins) = plugins.as_array_mut().filter(|plugins| plugins.iter().all(|other| other["id"] != "web")) {
+                    plugins.push(plugin);
+                }
+            }
+        }
+        body.insert("web_search_options".into(), options);
+    }
 }
 
 /// How a server goes on with an answer that was begun elsewhere. Only what its makers promise: one that ignores the wish begins anew.

@@ -9,7 +9,7 @@ use reqwest::Response;
 use serde_json::Value;
 
 use crate::remote;
-use crate::sse::{Event, Parser};
+use crate::sse::{Event, LONGEST, Parser};
 use crate::{Delta, ErrorKind, ModelError};
 
 /// Reads the events of one answer in one dialect.
@@ -54,22 +54,66 @@ pub(crate) trait Reader: Send + 'static {
 /// Bytes to deltas.
 #[derive(Debug)]
 pub(crate) struct Reading<R> {
-    events: Parser,
+    body: Body,
     reader: R,
     ready: VecDeque<Result<Delta, ModelError>>,
     over: bool,
 }
 
+/// What the bytes of an answer are.
+#[derive(Debug)]
+enum Body {
+    /// Nothing but white space so far.
+    Unknown,
+    Events(Parser),
+    /// One JSON text: a server that does not stream, or fails with a good status.
+    Whole(Vec<u8>),
+}
+
+impl Body {
+    /// The events that more bytes complete; `None` where one does not end.
+    fn push(&mut self, bytes: &[u8]) -> Option<Vec<Event>> {
+        if matches!(self, Body::Unknown) {
+            // No line of an event stream begins with a bracket.
+            match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
+                None => return Some(Vec::new()),
+                Some(b'{' | b'[') => *self = Body::Whole(Vec::new()),
+                Some(_) => *self = Body::Events(Parser::default()),
+            }
+        }
+        match self {
+            Body::Unknown => Some(Vec::new()),
+            Body::Events(parser) => parser.push(bytes).ok(),
+            Body::Whole(text) if text.len() + bytes.len() > LONGEST => None,
+            Body::Whole(text) => {
+                text.extend_from_slice(bytes);
+                Some(Vec::new())
+            }
+        }
+    }
+
+    /// The event that the end completes.
+    fn close(&mut self) -> Option<Event> {
+        match std::mem::replace(self, Body::Unknown) {
+            Body::Whole(text) => Some(Event { event: String::new(), data: String::from_utf8_lossy(&text).into_owned() }),
+            Body::Unknown | Body::Events(_) => None,
+        }
+    }
+}
+
 impl<R: Reader> Reading<R> {
     pub(crate) fn new(reader: R) -> Reading<R> {
-        Reading { events: Parser::default(), reader, ready: VecDeque::new(), over: false }
+        Reading { body: Body::Unknown, reader, ready: VecDeque::new(), over: false }
     }
 
     fn push(&mut self, bytes: &[u8]) {
-        let events = match self.events.push(bytes) {
-            Ok(events) => events,
-            Err(_) => return self.end(Some(self.reader.error(ErrorKind::Protocol, "sent an event without end"))),
-        };
+        match self.body.push(bytes) {
+            Some(events) => self.take(events),
+            None => self.end(Some(self.reader.error(ErrorKind::Protocol, "sent an event without end"))),
+        }
+    }
+
+    fn take(&mut self, events: impl IntoIterator<Item = Event>) {
         for event in events {
             match self.reader.event(&event) {
                 Ok(deltas) => self.ready.extend(deltas.into_iter().map(Ok)),
@@ -78,6 +122,15 @@ impl<R: Reader> Reading<R> {
             if self.reader.over() {
                 return self.end(None);
             }
+        }
+    }
+
+    /// No more bytes come.
+    fn close(&mut self) {
+        let last = self.body.close();
+        self.take(last);
+        if !self.over {
+            self.end(None);
         }
     }
 
@@ -121,7 +174,7 @@ pub(crate) fn read<R: Reader>(response: Response, reader: R) -> BoxStream<'stati
             match bytes.next().await {
                 Some(Ok(more)) => reading.push(&more),
                 Some(Err(error)) => reading.end(Some(remote::broken(reading.reader.target(), &error))),
-                None => reading.end(None),
+                None => reading.close(),
             }
         }
     });
@@ -137,7 +190,7 @@ pub(crate) fn deltas<R: Reader>(reader: R, pieces: &[&[u8]]) -> Vec<Result<Delta
         }
     }
     if !reading.over {
-        reading.end(None);
+        reading.close();
     }
     reading.ready.into()
 }

@@ -109,7 +109,8 @@ impl Plain {
 
     /// A word without its markup.
     fn clean(&mut self, word: &str) -> String {
-        let mut rest = word;
+        let word = without_citations(word);
+        let mut rest = word.as_str();
         let mut said = String::new();
         if self.target {
             match rest.split_once(')') {
@@ -150,6 +151,27 @@ impl Plain {
         }
         said
     }
+}
+
+/// A word without numbers in brackets, which point to sources; where a link follows, they are its words.
+fn without_citations(word: &str) -> String {
+    let mut said = String::new();
+    let mut rest = word;
+    while let Some((before, after)) = rest.split_once('[') {
+        said.push_str(before);
+        let number = after.split_once(']').filter(|(number, after)| {
+            !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit() || byte == b',') && !after.starts_with('(')
+        });
+        match number {
+            Some((_, after)) => rest = after,
+            None => {
+                said.push('[');
+                rest = after;
+            }
+        }
+    }
+    said.push_str(rest);
+    said
 }
 
 /// Whether a word at the start of a line marks a heading, a quotation, a row or an item.
@@ -211,6 +233,8 @@ mod tests {
                 "A line that is long enough to have been broken to fit the page.",
             ),
             ("> quoted", "quoted"),
+            ("It is so[1][2], they say [3,4].", "It is so, they say ."),
+            ("See [1](https://a.b) and a[i].", "See 1 and ai."),
         ] {
             assert_eq!(plain(text).trim(), expected, "{text}");
         }

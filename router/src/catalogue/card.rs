@@ -3,10 +3,11 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use models::Usage;
+use models::{Service, Usage};
 use serde::{Deserialize, Deserializer};
 use toml::Table;
 
+use crate::Amount;
 use crate::cost::{self, Cost, Price, Priced, Prices};
 
 /// What a model is asked for.
@@ -140,6 +141,17 @@ pub struct Tier {
     pub prices: Prices,
 }
 
+/// The prices of another service than the usual one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServicePrices {
+    /// Which.
+    pub service: Service,
+    /// The prices of tokens.
+    pub prices: Prices,
+    /// Other prices for long prompts, the shortest first.
+    pub tiers: Box<[Tier]>,
+}
+
 /// One model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Card {
@@ -151,6 +163,8 @@ pub struct Card {
     pub prices: Option<Prices>,
     /// Other prices for long prompts, the shortest first.
     pub tiers: Box<[Tier]>,
+    /// Prices of other services.
+    pub services: Box<[ServicePrices]>,
     /// Price of a million characters to be spoken.
     pub characters: Option<Price>,
     /// Price of an hour of sound, heard or spoken.
@@ -164,12 +178,19 @@ pub struct Card {
 }
 
 impl Card {
-    /// What an answer costs by its tokens; a guess of nothing where the model is not paid by tokens.
+    /// What an answer costs by its tokens; a guess of nothing where the model is not paid by tokens, and of the usual price where a service
+    /// has none of its own.
     pub fn tokens(&self, usage: &Usage) -> Priced {
-        let tier = self.tiers.iter().rev().find(|tier| usage.input_tokens > tier.above);
-        match tier.map(|tier| &tier.prices).or(self.prices.as_ref()) {
-            Some(prices) => prices.of(usage),
-            None => Priced::default().guessed(),
+        let service = self.services.iter().find(|other| other.service == usage.service);
+        let (prices, tiers) = match service {
+            Some(service) => (Some(&service.prices), &service.tiers),
+            None => (self.prices.as_ref(), &self.tiers),
+        };
+        let tier = tiers.iter().rev().find(|tier| usage.input_tokens > tier.above);
+        let priced = tier.map(|tier| &tier.prices).or(prices).map(|prices| prices.of(usage));
+        match priced {
+            Some(priced) if service.is_some() || usage.service == Service::Standard => priced,
+            priced => priced.unwrap_or_default().guessed(),
         }
     }
 
@@ -183,6 +204,17 @@ impl Card {
         self.hour.map(|hour| cost::sound(hour, length))
     }
 
+    /// What an amount costs; `None` where it is not paid by anything like it. Who is paid by tokens bills sound by tokens too: the price of
+    /// an hour, where there is one beside, is then a guess.
+    pub fn price(&self, amount: Amount<'_>) -> Option<Priced> {
+        let cost = match amount {
+            Amount::Tokens(usage) => return Some(self.tokens(usage)),
+            Amount::Heard(sound) => self.sound(sound),
+            Amount::Spoken { characters, sound } => self.characters(characters).or_else(|| self.sound(sound)),
+        };
+        cost.map(|cost| Priced { cost, estimated: self.prices.is_some() })
+    }
+
     /// Reads what stands after an id.
     pub(super) fn read(id: &str, entry: Table) -> Result<Card, String> {
         let written: Written = entry.try_into().map_err(|error: toml::de::Error| error.message().trim().to_owned())?;
@@ -191,14 +223,18 @@ impl Card {
         abilities.add("gives", &written.gives, GIVES)?;
         abilities.add("can", &written.can, CAN)?;
         let prices = written.prices.over(&Prices::default());
-        let mut tiers: Vec<Tier> =
-            written.above.iter().map(|tier| Tier { above: tier.tokens, prices: tier.prices.over(&prices) }).collect();
-        tiers.sort_by_key(|tier| tier.above);
+        let services = [(Service::Flex, &written.flex), (Service::Priority, &written.priority), (Service::Batch, &written.batch)];
+        let services = services.into_iter().filter_map(|(service, written)| {
+            let written = written.as_ref()?;
+            let prices = written.prices.over(&prices);
+            Some(ServicePrices { service, prices, tiers: tiers(&written.above, &prices) })
+        });
         Ok(Card {
             id: id.into(),
             kind: written.kind,
             prices: written.prices.any().then_some(prices),
-            tiers: tiers.into(),
+            tiers: tiers(&written.above, &prices),
+            services: services.collect(),
             characters: written.characters,
             hour: written.hour.map(|price| Cost::from_nano_usd(price.nano_usd())),
             context: written.context,
@@ -206,6 +242,12 @@ impl Card {
             abilities,
         })
     }
+}
+
+fn tiers(written: &[WrittenTier], base: &Prices) -> Box<[Tier]> {
+    let mut tiers: Vec<Tier> = written.iter().map(|tier| Tier { above: tier.tokens, prices: tier.prices.over(base) }).collect();
+    tiers.sort_by_key(|tier| tier.above);
+    tiers.into()
 }
 
 /// An entry as it is written.
@@ -216,6 +258,9 @@ struct Written {
     #[serde(flatten)]
     prices: WrittenPrices,
     above: Vec<WrittenTier>,
+    flex: Option<WrittenService>,
+    priority: Option<WrittenService>,
+    batch: Option<WrittenService>,
     #[serde(deserialize_with = "usd")]
     characters: Option<Price>,
     #[serde(deserialize_with = "usd")]
@@ -236,6 +281,14 @@ struct WrittenTier {
 }
 
 #[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct WrittenService {
+    #[serde(flatten)]
+    prices: WrittenPrices,
+    above: Vec<WrittenTier>,
+}
+
+#[derive(Default, Deserialize)]
 #[serde(default)]
 struct WrittenPrices {
     #[serde(deserialize_with = "usd")]
@@ -246,6 +299,8 @@ struct WrittenPrices {
     cache_read: Option<Price>,
     #[serde(deserialize_with = "usd")]
     cache_write: Option<Price>,
+    #[serde(deserialize_with = "usd")]
+    cache_write_hour: Option<Price>,
     #[serde(deserialize_with = "usd")]
     audio_input: Option<Price>,
     #[serde(deserialize_with = "usd")]
@@ -267,6 +322,7 @@ impl WrittenPrices {
             output: self.output.unwrap_or(base.output),
             cache_read: self.cache_read.or(base.cache_read),
             cache_write: self.cache_write.or(base.cache_write),
+            cache_write_hour: self.cache_write_hour.or(base.cache_write_hour),
             audio_input: self.audio_input.or(base.audio_input),
             audio_output: self.audio_output.or(base.audio_output),
             audio_cache_read: self.audio_cache_read.or(base.audio_cache_read),

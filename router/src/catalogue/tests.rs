@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use models::Usage;
+use models::{Service, Usage};
 
 use super::*;
 use crate::Cost;
@@ -43,6 +43,16 @@ fn listed_models_cost_what_their_providers_say() {
             Usage { cached_tokens: 500, cache_write_tokens: 200, ..tokens(1_000, 10) },
             300 * 3_000 + 500 * 300 + 200 * 3_750 + 10 * 15_000,
         ),
+        // $6 for what is kept for an hour.
+        (
+            "anthropic/claude-sonnet-4-5",
+            Usage { cache_write_tokens: 200, cache_write_hour_tokens: 50, ..tokens(200, 0) },
+            150 * 3_750 + 50 * 6_000,
+        ),
+        // $0.625 and $5 at leisure; $2.50 and $20 before others; in a long prompt $2.50 and $11.25 at leisure.
+        ("openai/gpt-5", Usage { service: Service::Flex, ..tokens(1_000, 100) }, 1_000 * 625 + 100 * 5_000),
+        ("openai/gpt-5", Usage { service: Service::Priority, ..tokens(1_000, 100) }, 1_000 * 2_500 + 100 * 20_000),
+        ("openai/gpt-5.4", Usage { service: Service::Flex, ..tokens(300_000, 100) }, 300_000 * 2_500 + 100 * 11_250),
         // $1.25 and $10 up to 200,000 tokens; $2.50 and $15 for the whole of a longer prompt.
         ("gemini/gemini-2.5-pro", tokens(200_000, 100), 200_000 * 1_250 + 100 * 10_000),
         ("gemini/gemini-2.5-pro", tokens(200_001, 100), 200_001 * 2_500 + 100 * 15_000),
@@ -55,6 +65,8 @@ fn listed_models_cost_what_their_providers_say() {
         let priced = catalogue.card(id).unwrap_or_else(|| panic!("{id} is not listed")).tokens(&usage);
         assert_eq!((priced.cost.nano_usd(), priced.estimated), (nano, false), "{id}");
     }
+    let flex = catalogue.cost("anthropic/claude-sonnet-4-5", &Usage { service: Service::Flex, ..tokens(1_000, 0) });
+    assert_eq!(flex.map(|priced| (priced.cost.nano_usd(), priced.estimated)), Some((3_000_000, true)), "no such service is listed");
     let card = |id: &str| catalogue.card(id).unwrap_or_else(|| panic!("{id} is not listed"));
     assert_eq!(card("openai/whisper-1").sound(Duration::from_secs(60)), Some(Cost::from_nano_usd(6_000_000)));
     assert_eq!(card("openai/tts-1").characters(2_000), Some(Cost::from_nano_usd(30_000_000)));

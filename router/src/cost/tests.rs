@@ -42,6 +42,8 @@ fn invoices_come_out_as_by_hand() {
         (flat, Usage { cached_tokens: 400, ..of(1_000, 0) }, 2_500_000, false),
         // 200 new x $3 + 700 read x $0.30 + 100 written x $3.75 + 50 x $15.
         (cached(), Usage { cached_tokens: 700, cache_write_tokens: 100, ..of(1_000, 50) }, 600_000 + 210_000 + 375_000 + 750_000, false),
+        // Of the 100 written 60 for an hour, for which there is no price here.
+        (cached(), Usage { cache_write_tokens: 100, cache_write_hour_tokens: 60, ..of(100, 0) }, 375_000, true),
         // All of it cached.
         (cached(), Usage { cached_tokens: 1_000, ..of(1_000, 0) }, 300_000, false),
         // More cached than read cannot be: the whole counts.
@@ -117,6 +119,7 @@ fn prices() -> impl Strategy<Value = Prices> {
             output: Price(output),
             cache_read: Some(Price(input / 100 * read)),
             cache_write: Some(Price(input + input / 4)),
+            cache_write_hour: Some(Price(input * 2)),
             audio_input: Some(Price(input + sound)),
             audio_output: Some(Price(spoken)),
             audio_cache_read: Some(Price(input / 100 * read.max(heard))),
@@ -133,10 +136,12 @@ fn usage() -> impl Strategy<Value = Usage> {
             input_tokens: cached + written + words + sound,
             cached_tokens: cached,
             cache_write_tokens: written,
+            cache_write_hour_tokens: written / 3,
             audio_input_tokens: sound,
             output_tokens: reasoned + spoken + other,
             reasoning_tokens: reasoned,
             audio_output_tokens: spoken,
+            ..Usage::default()
         },
     )
 }
@@ -148,10 +153,12 @@ proptest! {
             input_tokens: a.input_tokens + b.input_tokens,
             cached_tokens: a.cached_tokens + b.cached_tokens,
             cache_write_tokens: a.cache_write_tokens + b.cache_write_tokens,
+            cache_write_hour_tokens: a.cache_write_hour_tokens + b.cache_write_hour_tokens,
             audio_input_tokens: a.audio_input_tokens + b.audio_input_tokens,
             output_tokens: a.output_tokens + b.output_tokens,
             reasoning_tokens: a.reasoning_tokens + b.reasoning_tokens,
             audio_output_tokens: a.audio_output_tokens + b.audio_output_tokens,
+            ..Usage::default()
         };
         let apart = prices.of(&a).cost + prices.of(&b).cost;
         // Each of the three is rounded once.
@@ -175,9 +182,12 @@ proptest! {
     }
 
     #[test]
-    fn no_count_of_any_provider_breaks_a_bill(prices in prices(), tokens in prop::array::uniform7(any::<u64>())) {
-        let [input_tokens, cached_tokens, cache_write_tokens, audio_input_tokens, output_tokens, reasoning_tokens, audio_output_tokens] = tokens;
-        let usage = Usage { input_tokens, cached_tokens, cache_write_tokens, audio_input_tokens, output_tokens, reasoning_tokens, audio_output_tokens };
+    fn no_count_of_any_provider_breaks_a_bill(prices in prices(), tokens in prop::array::uniform8(any::<u64>())) {
+        let [input_tokens, cached_tokens, cache_write_tokens, cache_write_hour_tokens, audio_input_tokens, output_tokens, reasoning_tokens, audio_output_tokens] = tokens;
+        let usage = Usage {
+            input_tokens, cached_tokens, cache_write_tokens, cache_write_hour_tokens, audio_input_tokens, output_tokens, reasoning_tokens,
+            audio_output_tokens, service: models::Service::Standard,
+        };
         let _ = prices.of(&usage);
     }
 

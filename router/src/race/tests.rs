@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures::FutureExt;
 use models::{LanguageModel, Message, Role};
@@ -198,7 +199,8 @@ impl Bench {
             hedge: None,
             survive: true,
         };
-        let price: crate::Price = Arc::new(|_, usage| {
+        let price: crate::Price = Arc::new(|_, amount| {
+            let Amount::Tokens(usage) = amount else { return None };
             let cost = Cost::from_nano_usd(usage.input_tokens * 10 + usage.output_tokens * 100);
             Some(Priced { cost, estimated: false })
         });

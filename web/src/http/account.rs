@@ -1,16 +1,19 @@
 //! What becomes of a request: it is counted, paid for and recorded once its last byte has gone, or its caller has.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use axum::http::HeaderMap;
 use axum::http::header::CACHE_CONTROL;
 use futures::stream::BoxStream;
-use futures::{Stream, StreamExt};
+use futures::{FutureExt, Stream, StreamExt};
 use models::{Delta, Prompt, Usage};
 use router::cost::prompt_tokens;
-use router::limit::{KeyId, Use};
-use router::{Answer, AttemptLog, CacheControl, CacheReport, Cost, Decision, Lookup, Record, RouteError, Scope};
+use router::limit::{KeyId, Policy, Use};
+use router::{
+    Answer, Attempt, AttemptLog, CacheControl, CacheReport, Cost, Decision, Ledger, Lookup, Record, RouteError, Router, Scope, Speakers,
+    Work, Works,
+};
+use tokio::time::Instant;
 
 use super::App;
 use super::limit::Ticket;
@@ -20,9 +23,27 @@ use crate::{ApiError, RecordSink};
 /// Tokens that an answer is taken to have where nobody bounds it, until it is known.
 const USUAL_ANSWER: u64 = 512;
 
-/// One request on the books. All that work on it hold one; it is closed when the last lets go.
+/// Whose call it is, and where its books are kept.
 #[derive(Clone)]
-pub(super) struct Account(Arc<Open>);
+pub struct Books {
+    /// The caller's key.
+    pub key: KeyId,
+    /// What each key may use.
+    pub ledger: Ledger,
+    /// Takes the records of responses.
+    pub sink: Option<RecordSink>,
+}
+
+impl Default for Books {
+    /// Nobody's: nothing is limited, and nothing recorded.
+    fn default() -> Books {
+        Books { key: KeyId::ANYBODY, ledger: Ledger::new(Policy::default()), sink: None }
+    }
+}
+
+/// One request, or one response of a call, on the books. All that work on it hold one; it is closed when the last lets go.
+#[derive(Clone)]
+pub struct Account(Arc<Open>);
 
 struct Open {
     began: Instant,
@@ -38,6 +59,7 @@ struct State {
     ticket: Ticket,
     cache_control: Option<String>,
     log: Option<AttemptLog>,
+    works: Option<Works>,
     report: Option<CacheReport>,
 }
 
@@ -60,6 +82,60 @@ impl Account {
         Account(Arc::new(Open { began: Instant::now(), sink, state: Mutex::new(state) }))
     }
 
+    /// Opens one for a response of a call, with the work that led to it. It began when the caller stopped to speak, or asked for it. Its
+    /// caller must have room for it at once: who speaks does not wait in a queue.
+    pub fn of_response(books: &Books, id: &str, began: Instant, works: Works) -> Result<Account, ApiError> {
+        let record = Record {
+            id: id.to_owned(),
+            time: super::now_ms().saturating_sub(began.elapsed().as_millis() as u64),
+            dialect: "realtime",
+            endpoint: "/v1/realtime".to_owned(),
+            cache: "off",
+            status: 200,
+            ..Record::default()
+        };
+        let state = State { record, works: Some(works), ..State::default() };
+        let account = Account(Arc::new(Open { began, sink: books.sink.clone(), state: Mutex::new(state) }));
+        let ticket = match books.ledger.is_free() {
+            true => Ok(Ticket::default()),
+            false => at_once(async { Ok(Ticket::of(books.ledger.admit(super::limit::now(), books.key).await?)) }),
+        };
+        account.belongs_to(books.key, ticket.as_ref().cloned().unwrap_or_default());
+        ticket.map(|_| account.clone()).inspect_err(|error| account.answered(error.status, error.code.map(str::to_owned)))
+    }
+
+    /// As `reserve`, without a queue.
+    pub fn reserve_at_once(&self, router: &Router, decision: &Decision, estimate: Option<Usage>) -> Result<(), ApiError> {
+        let Some(usage) = estimate else { return Ok(()) };
+        at_once(self.reserve(router, decision, &usage)).inspect_err(|error| self.answered(error.status, error.code.map(str::to_owned)))
+    }
+
+    /// What is heard, spoken and embedded for it.
+    pub fn works(&self, speakers: &Speakers) -> Works {
+        self.lock().works.get_or_insert_with(|| Works::new(speakers.price.clone())).clone()
+    }
+
+    /// Everything that was tried for it: what was heard first, then the answers, then the rest.
+    pub fn attempts(&self) -> Vec<Attempt> {
+        let (works, log) = {
+            let state = self.lock();
+            (state.works.clone(), state.log.clone())
+        };
+        attempts(works.as_ref(), log.as_ref())
+    }
+
+    /// What the caller said is known.
+    pub fn transcribed(&self) {
+        let took = self.0.began.elapsed();
+        self.lock().record.transcript = Some(took);
+    }
+
+    /// The first sound of the answer goes out.
+    pub fn speaks(&self) {
+        let took = self.0.began.elapsed();
+        self.lock().record.first_audio.get_or_insert(took);
+    }
+
     /// Whose it is, and their place among those that run.
     pub(super) fn belongs_to(&self, key: KeyId, ticket: Ticket) {
         let mut state = self.lock();
@@ -78,7 +154,7 @@ impl Account {
     }
 
     /// What is asked, and what it is taken to use; `None` where nothing is limited.
-    pub(super) fn ask(&self, prompt: &Prompt, user: Option<&str>, stream: bool, signals: Vec<&'static str>) -> Option<Usage> {
+    pub fn ask(&self, prompt: &Prompt, user: Option<&str>, stream: bool, signals: Vec<&'static str>) -> Option<Usage> {
         let mut state = self.lock();
         let record = &mut state.record;
         (record.model, record.user) = (prompt.model.clone(), user.map(str::to_owned));
@@ -88,14 +164,24 @@ impl Account {
     }
 
     /// Reserves what the request is taken to use, at the price of the target that is asked first. Its caller must have room for it.
-    pub(super) async fn reserve(&self, app: &App, decision: &Decision, usage: &Usage) -> Result<(), ApiError> {
+    pub(super) async fn reserve(&self, router: &Router, decision: &Decision, usage: &Usage) -> Result<(), ApiError> {
         let (ticket, user) = {
             let state = self.lock();
             (state.ticket.clone(), state.record.user.clone())
         };
-        let priced = decision.targets.first().and_then(|target| app.services.router.price(target, usage));
+        let priced = decision.targets.first().and_then(|target| router.price(target, usage));
         let cost = priced.map_or(Cost::ZERO, |priced| priced.cost);
         ticket.reserve(user.as_deref(), Use { requests: 1, tokens: usage.input_tokens + usage.output_tokens, cost }).await
+    }
+
+    /// The same of an engine that gives no answer in words, and of the tokens that it will take.
+    pub(super) async fn ask_engine(&self, model: &str, user: Option<&str>, tokens: u64) -> Result<(), ApiError> {
+        let ticket = {
+            let mut state = self.lock();
+            (state.record.model, state.record.user) = (model.to_owned(), user.map(str::to_owned));
+            state.ticket.clone()
+        };
+        ticket.reserve(user, Use { requests: 1, tokens, cost: Cost::ZERO }).await
     }
 
     /// What the caller says about caching; takes it out of the prompt.
@@ -107,10 +193,9 @@ impl Account {
     /// The answer, from the cache where it is there, and on the books.
     pub(super) fn follow(&self, app: &App, prompt: Option<&Prompt>, control: &CacheControl, answer: Answer) -> Answer {
         let decision = answer.decision().clone();
+        self.decided(&answer);
         let tenant = {
-            let mut state = self.lock();
-            state.record.decided(&decision);
-            state.log = Some(answer.log());
+            let state = self.lock();
             let (id, user, router) = (scored_by(&state.record.id), state.record.user.as_deref(), &app.services.router);
             router.remember(id, user, &decision);
             if id != state.name {
@@ -118,8 +203,10 @@ impl Account {
             }
             state.key.unwrap_or(KeyId::ANYBODY).to_string()
         };
+        // What is found on the web is kept only for who asks for it; a variant may search without the request saying so.
+        let may_keep = !answer.is_live() || control.object.mode.or(decision.cache.mode).is_some();
         answer.through(|deltas| {
-            let deltas = match (&app.services.cache, prompt) {
+            let deltas = match (&app.services.cache, prompt.filter(|_| may_keep)) {
                 (Some(cache), Some(prompt)) => {
                     let scope = scope(&tenant, prompt, &decision);
                     let served = cache.serve(Lookup { scope, prompt, control, route: &decision.cache }, move || deltas);
@@ -132,8 +219,22 @@ impl Account {
         })
     }
 
-    /// The head of the answer is on its way.
-    pub(super) fn answered(&self, status: u16, error: Option<String>) {
+    /// The answer, on the books.
+    #[must_use]
+    pub fn watch(&self, answer: Answer) -> Answer {
+        self.decided(&answer);
+        answer.through(|deltas| Followed { deltas, account: self.clone() }.boxed())
+    }
+
+    /// Writes down who answers.
+    fn decided(&self, answer: &Answer) {
+        let mut state = self.lock();
+        state.record.decided(answer.decision());
+        state.log = Some(answer.log());
+    }
+
+    /// The head of the answer is on its way, or what came instead of one.
+    pub fn answered(&self, status: u16, error: Option<String>) {
         let mut state = self.lock();
         state.record.status = status;
         if error.is_some() {
@@ -163,6 +264,23 @@ fn dialect(path: &str) -> Option<&'static str> {
         "/v1/audio/transcriptions" => "transcriptions",
         _ => return None,
     })
+}
+
+/// What was heard, then the answers, then what else was done.
+fn attempts(works: Option<&Works>, log: Option<&AttemptLog>) -> Vec<Attempt> {
+    let answers = log.map(AttemptLog::attempts).unwrap_or_default();
+    let Some(works) = works else { return answers };
+    let (mut attempts, rest): (Vec<Attempt>, Vec<Attempt>) =
+        works.attempts().into_iter().partition(|attempt| attempt.work == Work::Transcription);
+    attempts.extend(answers);
+    attempts.extend(rest);
+    attempts
+}
+
+/// What needs no waiting; a refusal where it does.
+fn at_once<T>(entering: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
+    let busy = || ApiError::new(429, "concurrency_limit", "As many of your requests run as may run at once; wait for one of them to end.");
+    entering.now_or_never().unwrap_or_else(|| Err(busy()))
 }
 
 fn scope<'a>(tenant: &'a str, prompt: &'a Prompt, decision: &'a Decision) -> Scope<'a> {
@@ -205,10 +323,14 @@ impl Stream for Followed {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        let State { mut record, ticket, log, report, .. } = std::mem::take(self.state.get_mut().unwrap_or_else(PoisonError::into_inner));
-        record.tried(&log.as_ref().map(AttemptLog::attempts).unwrap_or_default());
+        let State { mut record, ticket, log, works, report, .. } =
+            std::mem::take(self.state.get_mut().unwrap_or_else(PoisonError::into_inner));
+        record.tried(&attempts(works.as_ref(), log.as_ref()));
         if let Some(report) = report {
+            let paid = record.cost_nano_usd.filter(|_| report.status().hit().is_some());
             record.cached(report.status());
+            // The answer costs nothing; what was heard and spoken for it does all the same.
+            record.cost_nano_usd = paid.or(record.cost_nano_usd);
         }
         let used = record.attempts.iter().filter_map(|attempt| attempt.usage).map(|usage| usage.input_tokens + usage.output_tokens);
         let cost = Cost::from_nano_usd(record.cost_nano_usd.unwrap_or(0));

@@ -2,7 +2,8 @@
 
 use axum::body::to_bytes;
 use axum::extract::Request;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http_body::Body;
 use serde_json::Value;
 use tokio::time::timeout;
 
@@ -19,6 +20,14 @@ pub(super) async fn json(request: Request, limits: &Limits) -> Result<Value, Api
             return Err(ApiError::new(415, "unsupported_media_type", message));
         }
     }
+    if let Some(coding) = request.headers().get(CONTENT_ENCODING).filter(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        let message = format!("The body must be sent as it is, not in the coding {coding:?}.");
+        return Err(ApiError::new(415, "unsupported_content_encoding", message));
+    }
+    // What is announced to be too large is not waited for.
+    if request.body().size_hint().lower() > limits.body_bytes as u64 {
+        return Err(too_large(limits));
+    }
     let reading = to_bytes(request.into_body(), limits.body_bytes);
     let body = timeout(limits.request_timeout, reading).await.map_err(|_| too_slow())?.map_err(|error| {
         let mut source = std::error::Error::source(&error);
@@ -33,7 +42,8 @@ pub(super) async fn json(request: Request, limits: &Limits) -> Result<Value, Api
         }
         ApiError::new(400, "incomplete_body", "The request body ended before its announced length.")
     })?;
-    serde_json::from_slice(&body)
+    // Some clients mark UTF-8 as such, which RFC 8259 section 8.1 lets a reader pass over.
+    serde_json::from_slice(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&body))
         .map_err(|error| ApiError::new(400, "invalid_json", format!("The request body is not valid JSON: {error}.")))
 }
 

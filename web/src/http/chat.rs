@@ -8,14 +8,14 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use futures::stream::{self, BoxStream};
+use futures::stream;
 use futures::{Stream, StreamExt};
-use models::{Completion, Delta, Piece, Voice, read_aloud};
-use router::RouteError;
+use models::{Completion, Delta, Piece, Voice};
 
 use tokio::time::timeout;
 
 use super::account::Account;
+use super::aloud::{Pieces, aloud};
 use super::events::KEEP_ALIVE;
 use super::question::{Question, Telling};
 use super::speech::{cannot_write, voice_of};
@@ -24,8 +24,6 @@ use crate::ApiError;
 use crate::spoken::{REMEMBERED_SECONDS, SpeechFile};
 use crate::wire::chat::{self, ChatRequest, SpokenReply, StreamOptions};
 use crate::wire::completion::{Envelope, SpokenAudio, finish_of};
-
-type Pieces = BoxStream<'static, Result<Piece, RouteError>>;
 
 pub(super) async fn complete(
     State(app): State<Arc<App>>,
@@ -36,13 +34,13 @@ pub(super) async fn complete(
     let body = body::json(request, &services.limits).await?;
     let ChatRequest { prompt, metadata, user, stream, spoken, heard, recalled, signals } = chat::read(body)?;
     let mut question = Question { prompt, metadata, user, heard, recalled, signals, stream: stream.is_some() };
-    let signals = app.hear(&mut question).await?;
+    let signals = app.hear(&mut question, &account).await?;
     // Before the model is asked: a format that cannot be written here must not cost an answer.
     let file = spoken.as_ref().map(|spoken| SpeechFile::new(spoken.format)).transpose();
     let file = file.map_err(|error| cannot_write(error).at("audio.format"))?;
     let (answer, telling) = app.ask(question, signals, &account).await?;
     let pieces = match &spoken {
-        Some(SpokenReply { voice, .. }) => read_aloud(answer.boxed(), services.synthesizer.as_ref(), Voice::new(voice_of(services, voice))),
+        Some(SpokenReply { voice, .. }) => aloud(answer, account, services, Voice::new(voice_of(services, voice))),
         None => answer.map(|delta| delta.map(Piece::Delta)).boxed(),
     };
     match stream {

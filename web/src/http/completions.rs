@@ -25,7 +25,7 @@ pub(super) async fn complete(
     let body = body::json(request, &app.services.limits).await?;
     let ChatRequest { prompt, metadata, user, stream, heard, recalled, signals, .. } = legacy_completion::read(body)?;
     let mut question = Question { prompt, metadata, user, heard, recalled, signals, stream: stream.is_some() };
-    let signals = app.hear(&mut question).await?;
+    let signals = app.hear(&mut question, &account).await?;
     let (mut answer, telling) = app.ask(question, signals, &account).await?;
     if let Some(options) = stream {
         let with_usage = options.include_usage;

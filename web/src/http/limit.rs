@@ -28,6 +28,10 @@ use crate::ApiError;
 pub struct Ticket(Arc<Mutex<Option<Permit>>>);
 
 impl Ticket {
+    pub(super) fn of(permit: Permit) -> Ticket {
+        Ticket(Arc::new(Mutex::new(Some(permit))))
+    }
+
     /// Reserves what the request is taken to use, and counts it for its user. Once, before anybody is asked for an answer.
     pub async fn reserve(&self, user: Option<&str>, estimate: Use) -> Result<(), ApiError> {
         // Taken out while it waits: the lock is not held, and a caller who goes away lets it go.
@@ -69,7 +73,7 @@ pub(super) async fn limit(State(ledger): State<Ledger>, mut request: Request, ne
         return next.run(request).await;
     }
     let ticket = match ledger.admit(now(), key).await {
-        Ok(permit) => Ticket(Arc::new(Mutex::new(Some(permit)))),
+        Ok(permit) => Ticket::of(permit),
         Err(refusal) => {
             let standings = *refusal.standings;
             let mut response = ApiError::from(refusal).into_response();
@@ -87,7 +91,7 @@ pub(super) async fn limit(State(ledger): State<Ledger>, mut request: Request, ne
 }
 
 /// Time since 1970.
-fn now() -> Duration {
+pub(super) fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 

@@ -28,7 +28,7 @@ pub(super) async fn create(
     let body = body::json(request, &app.services.limits).await?;
     let MessagesRequest { prompt, metadata, user, stream, heard, signals } = messages::read(body)?;
     let mut question = Question { prompt, metadata, user, heard, recalled: Vec::new(), signals, stream };
-    let signals = app.hear(&mut question).await?;
+    let signals = app.hear(&mut question, &account).await?;
     let estimate = prompt_tokens(&question.prompt);
     let (mut answer, telling) = app.ask(question, signals, &account).await?;
     if stream {

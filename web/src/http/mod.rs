@@ -1,6 +1,7 @@
 //! The HTTP endpoints: thin shells that read a request, ask the models, and write the answer.
 
-mod account;
+pub(crate) mod account;
+mod aloud;
 mod body;
 mod chat;
 mod completions;
@@ -81,8 +82,31 @@ async fn ready(State(app): State<Arc<App>>) -> Response {
     }
 }
 
+/// What clients ask for most, to be found again in a path that is nearly right.
+const PATHS: [&str; 8] = [
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/responses",
+    "/v1/embeddings",
+    "/v1/messages",
+    "/v1/audio/speech",
+    "/v1/audio/transcriptions",
+    "/v1/models",
+];
+
+/// The path that was meant, where the base URL has a slash or a `/v1` too many or too few.
+fn meant(path: &str) -> Option<&'static str> {
+    let parts = path.split('/').filter(|part| !part.is_empty() && *part != "v1").collect::<Vec<_>>().join("/");
+    PATHS.into_iter().find(|known| known.strip_prefix("/v1/") == Some(parts.as_str()) && *known != path)
+}
+
 async fn no_such_path(request: Request) -> ApiError {
-    let message = format!("There is no {} {} here; the API starts at /v1/ and /router/v1/.", request.method(), request.uri().path());
+    let path = request.uri().path();
+    let hint = match meant(path) {
+        Some(meant) => format!("did you mean {meant}? Look at the base URL that your client is given."),
+        None => "the API starts at /v1/ and /router/v1/.".to_owned(),
+    };
+    let message = format!("There is no {} {path} here; {hint}", request.method());
     ApiError::new(404, "unknown_url", message)
 }
 
@@ -127,7 +151,7 @@ async fn label(State(sink): State<Option<RecordSink>>, mut request: Request, nex
     if is_anthropic && let Some(error) = error {
         let standing = std::mem::take(response.headers_mut());
         response = respond_with(&error, error.to_anthropic(&id));
-        for (name, value) in standing.iter().filter(|(name, _)| name.as_str().starts_with("x-ratelimit-")) {
+        for (name, value) in standing.iter().filter(|(name, _)| name.as_str().starts_with("x-ratelimit-") || *name == header::ALLOW) {
             response.headers_mut().insert(name.clone(), value.clone());
         }
     }

@@ -10,8 +10,8 @@ use axum::response::sse::{Event, KeepAlive};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use futures::{Stream, StreamExt, stream};
-use models::{Delta, Hint, Part, Prompt, SignalSet, Signals};
-use router::{Answer, AttemptLog, Decision, Facts};
+use models::{Delta, Hint, Part, Prompt, SignalSet, Signals, Transcriber};
+use router::{Answer, Decision, Facts, Work, Works};
 use serde_json::{Map, Value};
 use tokio::time::timeout;
 
@@ -46,7 +46,7 @@ pub(super) struct Telling {
     /// What the ids of the answer end with.
     name: String,
     decision: Decision,
-    log: AttemptLog,
+    account: Account,
     signals: Option<Arc<Signals>>,
 }
 
@@ -58,20 +58,21 @@ impl Telling {
 
     /// The target that answers, as far as it is known.
     pub(super) fn model(&self) -> String {
-        let attempts = self.log.attempts();
-        let target = attempts.last().map(|attempt| &attempt.target).or(self.decision.targets.first());
+        let attempts = self.account.attempts();
+        let answering = attempts.iter().rev().find(|attempt| attempt.work == Work::Answer);
+        let target = answering.map(|attempt| &attempt.target).or(self.decision.targets.first());
         target.cloned().unwrap_or_default()
     }
 
     /// `metadata.attempts` and `timbre`.
     pub(super) fn fields(&self) -> Map<String, Value> {
-        our_fields(&self.decision, &self.log.attempts(), self.signals.as_deref())
+        our_fields(&self.decision, &self.account.attempts(), self.signals.as_deref())
     }
 }
 
 impl App {
     /// Hears what is to be heard, so that the prompt is all words. The signals are those of the latest recording.
-    pub(super) async fn hear(&self, question: &mut Question) -> Result<Option<Arc<Signals>>, ApiError> {
+    pub(super) async fn hear(&self, question: &mut Question, account: &Account) -> Result<Option<Arc<Signals>>, ApiError> {
         let model = &question.prompt.model;
         if self.services.router.resolve(model).is_none() {
             // Before the work of listening.
@@ -80,7 +81,13 @@ impl App {
         let wanted = self.services.router.wanted_by(model).union(question.signals);
         self.recall(&mut question.prompt, std::mem::take(&mut question.recalled))?;
         let heard = std::mem::take(&mut question.heard);
-        Ok(self.listen(&mut question.prompt, heard, wanted).await?.map(Arc::new))
+        if heard.is_empty() {
+            return Ok(None);
+        }
+        let works = account.works(&self.services.speakers);
+        let signals = self.listen(&mut question.prompt, heard, wanted, &works).await?;
+        account.transcribed();
+        Ok(signals.map(Arc::new))
     }
 
     /// Asks the router, or the cache.
@@ -98,10 +105,10 @@ impl App {
         let answer = self.services.router.complete(router::Request { prompt: question.prompt, facts, id: account.id() })?;
         // Nobody is asked before the answer is polled.
         if let Some(usage) = estimate {
-            account.reserve(self, answer.decision(), &usage).await?;
+            account.reserve(&self.services.router, answer.decision(), &usage).await?;
         }
         let answer = account.follow(self, prompt.as_ref(), &control, answer);
-        let telling = Telling { name: account.name(), decision: answer.decision().clone(), log: answer.log(), signals };
+        let telling = Telling { name: account.name(), decision: answer.decision().clone(), account: account.clone(), signals };
         Ok((answer, telling))
     }
 
@@ -130,14 +137,21 @@ impl App {
     }
 
     /// Puts the words of each recording in its place; the signals are those of the last one, which is the latest that was said.
-    async fn listen(&self, prompt: &mut Prompt, heard: Vec<InputAudio>, wanted: SignalSet) -> Result<Option<Signals>, ApiError> {
+    async fn listen(
+        &self,
+        prompt: &mut Prompt,
+        heard: Vec<InputAudio>,
+        wanted: SignalSet,
+        works: &Works,
+    ) -> Result<Option<Signals>, ApiError> {
         let services = &self.services;
+        let transcriber = works.transcriber(&services.speakers);
         let mut signals = None;
         let last = heard.len().wrapping_sub(1);
         for (at, InputAudio { message, part, path, data }) in heard.into_iter().enumerate() {
             let bytes = decode_base64(&data, &path)?;
             let pcm = decode_upload(bytes.into(), services.limits.audio_length, &path).await?;
-            let heard = services.transcriber.transcribe(sound(pcm.clone()), Hint::default());
+            let heard = transcriber.transcribe(sound(pcm.clone()), Hint::default());
             let whole = timeout(services.limits.request_timeout, utterance(heard)).await;
             let utterance = whole.map_err(|_| ApiError::new(504, "timeout", "The transcription took too long.").at(&path))??;
             if at == last && !wanted.is_empty() {

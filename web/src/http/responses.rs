@@ -30,7 +30,7 @@ pub(super) async fn create(
     let ResponsesRequest { prompt, history_at, previous, store, stream, metadata, user, heard, signals, tools, encrypted, echo, ignored } =
         responses::read(body)?;
     let mut question = Question { prompt, metadata, user, heard, recalled: Vec::new(), signals, stream };
-    let signals = app.hear(&mut question).await?;
+    let signals = app.hear(&mut question, &account).await?;
     let keep = store.then(|| Keep { caller, previous: previous.clone(), input: question.prompt.messages[history_at..].to_vec() });
     if let Some(id) = &previous {
         let earlier = app.history.dialogue(id, caller).ok_or_else(|| no_such_response("previous_response_id", id))?;

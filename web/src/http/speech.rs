@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use audio::container::EncodeError;
+use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, header};
@@ -11,23 +12,31 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt};
-use models::{ModelError, Spoken, Voice};
+use models::{ModelError, Spoken, Synthesizer, Voice};
 
+use super::account::Account;
 use super::{App, body, events};
 use crate::spoken::SpeechFile;
 use crate::wire::speech::{self, Delivery};
 use crate::{ApiError, Services};
 
-pub(super) async fn speak(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {
+pub(super) async fn speak(
+    State(app): State<Arc<App>>,
+    Extension(account): Extension<Account>,
+    request: Request,
+) -> Result<Response, ApiError> {
     let services = &app.services;
     let body = body::json(request, &services.limits).await?;
     let request = speech::read(body, services.limits.speech_chars)?;
     let voice = Voice { name: voice_of(services, &request.voice), speed: request.speed, language: request.language };
     let name = voice.name.clone();
     let file = SpeechFile::new(request.format).map_err(|error| cannot_write(error).at("response_format"))?;
-    let mut speech = services.synthesizer.speak(stream::iter([request.input]).boxed(), voice);
+    account.ask_engine(&services.speakers.speaks, None, 0).await?;
+    let synthesizer = account.works(&services.speakers).synthesizer(&services.speakers);
+    let mut speech = synthesizer.speak(stream::iter([request.input]).boxed(), voice);
     // An error before the first sound can still be an HTTP error.
     let first = speech.next().await.transpose()?;
+    account.speaks();
     let pieces = pieces(file, stream::iter(first.map(Ok)).chain(speech).boxed());
     let mut response = match request.delivery {
         Delivery::Audio => {
@@ -61,7 +70,7 @@ pub(super) async fn speak(State(app): State<Arc<App>>, request: Request) -> Resu
 
 /// The synthesizer's own name of the voice that a client asks for; other vendors' voices become the default.
 pub(super) fn voice_of(services: &Services, asked: &str) -> String {
-    let voices = services.synthesizer.voices();
+    let voices = services.speakers.synthesizer.voices();
     voices.into_iter().find(|voice| voice.eq_ignore_ascii_case(asked)).unwrap_or_else(|| services.default_voice.clone())
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::extract::multipart::{Multipart, MultipartError, MultipartRejection};
 use axum::http::header::CONTENT_TYPE;
@@ -9,9 +10,10 @@ use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt};
-use models::{Heard, Hint, ModelError};
+use models::{Heard, Hint, ModelError, Transcriber};
 use tokio::time::timeout;
 
+use super::account::Account;
 use super::{App, body, events};
 use crate::listening::{decode_upload, measure, sound, utterance};
 use crate::wire::transcription::{self, Form, Growing, Shape};
@@ -19,6 +21,7 @@ use crate::{ApiError, Limits};
 
 pub(super) async fn transcribe(
     State(app): State<Arc<App>>,
+    Extension(account): Extension<Account>,
     multipart: Result<Multipart, MultipartRejection>,
 ) -> Result<Response, ApiError> {
     let services = &app.services;
@@ -29,12 +32,15 @@ pub(super) async fn transcribe(
     let pcm = decode_upload(request.file.clone(), services.limits.audio_length, "file").await?;
     let word_times = request.words || matches!(request.shape, Shape::Srt | Shape::Vtt | Shape::Verbose);
     let hint = Hint { language: request.language, prompt: request.prompt.clone(), word_times, partials: request.stream };
-    let heard = services.transcriber.transcribe(sound(pcm.clone()), hint);
+    account.ask_engine(&services.speakers.hears, None, 0).await?;
+    let transcriber = account.works(&services.speakers).transcriber(&services.speakers);
+    let heard = transcriber.transcribe(sound(pcm.clone()), hint);
     if request.stream {
         return Ok(events::respond(told(heard, pcm)));
     }
     let whole = timeout(services.limits.request_timeout, utterance(heard)).await;
     let utterance = whole.map_err(|_| ApiError::new(504, "timeout", "The transcription took too long; send a shorter recording."))??;
+    account.transcribed();
     let measured = measure(pcm, &utterance, request.shape.wanted()).await?;
     let body = transcription::write(&request, &utterance, &measured);
     Ok(([(CONTENT_TYPE, request.shape.content_type())], body).into_response())

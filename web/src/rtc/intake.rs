@@ -13,6 +13,8 @@ const DELAY_MS: u32 = 60;
 const MOST_HELD: usize = 8;
 /// Lost packets in a row that are made up; what follows is silence, for a guess from older sound only hums.
 const MOST_MADE_UP: u32 = 5;
+/// Longest that one packet brings beyond the clock, ms: an Opus packet has at most 120 ms (RFC 6716 section 3.2.5).
+const LONGEST_LEAD_MS: u64 = 100;
 
 /// Packets in, PCM16 out.
 pub(super) struct Intake {
@@ -20,7 +22,7 @@ pub(super) struct Intake {
     decoder: OpusDecoder,
     rate: Rate,
     decoded: Vec<f32>,
-    /// Sound taken out beyond the clock: packets longer than 20 ms.
+    /// Sound that packets longer than 20 ms brought beyond the clock.
     ahead: Samples,
     /// Packets lost one after the other.
     lost: u32,
@@ -56,28 +58,26 @@ impl Intake {
             return;
         }
         let step = self.rate.samples_in_ms(PACKET_MS);
-        if self.ahead >= step {
-            self.ahead = self.ahead - step;
-            return;
-        }
         self.decoded.clear();
-        self.next();
+        let due = self.ahead < step;
+        if due {
+            self.next();
+            if self.decoded.is_empty() {
+                self.decoded.resize(step.0 as usize, 0.0);
+            }
+        } else {
+            self.ahead = self.ahead - step;
+        }
+        // The session takes sound faster than it is spoken: nothing is lost by catching up.
         while self.jitter.held() > MOST_HELD {
             self.next();
-        }
-        if self.decoded.is_empty() {
-            self.decoded.resize(step.0 as usize, 0.0);
-        }
-        self.ahead = Samples(self.decoded.len() as u64).saturating_sub(step);
-        // A buffer that had to be emptied is ahead of the clock for good: nothing is waited for.
-        if self.ahead > self.rate.samples_in_ms(PACKET_MS * MOST_HELD as u64) {
-            self.ahead = Samples(0);
         }
         pcm::encode(&self.decoded, pcm16);
     }
 
     /// Decodes one packet's place. A packet that is no Opus is like a lost one.
     fn next(&mut self) {
+        let (before, step) = (self.decoded.len(), self.rate.samples_in_ms(PACKET_MS));
         let made = match self.jitter.pop() {
             Playout::Waiting => return,
             Playout::Packet(packet) => {
@@ -94,9 +94,10 @@ impl Intake {
             }
         };
         if made.is_err() {
-            let silence = self.decoded.len() + self.rate.samples_in_ms(PACKET_MS).0 as usize;
-            self.decoded.resize(silence, 0.0);
+            self.decoded.resize(before + step.0 as usize, 0.0);
         }
+        let long = Samples((self.decoded.len() - before) as u64).saturating_sub(step);
+        self.ahead = (self.ahead + long).min(self.rate.samples_in_ms(LONGEST_LEAD_MS));
     }
 }
 
@@ -143,7 +144,7 @@ mod tests {
         // One lost, with the next there; and a sender that falls silent, which is silence.
         check("1 2 4 . . . . . .", "s s s s 0 0");
         // A stall that is over is caught up with, once.
-        check("1 2 3 4 5 6 7 8 9 10 11 12 . . . . . .", "4 - - - s s");
+        check("1 2 3 4 5 6 7 8 9 10 11 12 . . 13 . 14 . . .", "4 s s s s s");
     }
 
     #[test]

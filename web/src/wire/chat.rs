@@ -90,7 +90,7 @@ pub(crate) fn read(body: Value) -> Result<ChatRequest, ApiError> {
     {
         return Err(n.wrong("1: one answer a request"));
     }
-    let stream = read_stream(&mut fields)?;
+    let (stream, delivery) = read_stream(&mut fields)?;
     let spoken = read_spoken(&mut fields, stream.is_some())?;
     let metadata = fields.take("metadata").map(|field| field.object().map(Fields::rest)).transpose()?.unwrap_or_default();
     let user = fields.take("user").map(Field::string).transpose()?;
@@ -117,9 +117,20 @@ pub(crate) fn read(body: Value) -> Result<ChatRequest, ApiError> {
     if extra.get("store") == Some(&Value::Bool(true)) && !metadata.is_empty() {
         extra.insert("metadata".to_owned(), Value::Object(metadata.clone()));
     }
+    if !delivery.is_empty() {
+        extra.insert("stream_options".to_owned(), Value::Object(delivery));
+    }
     extra.extend(newer.map(|most| ("max_completion_tokens".to_owned(), most)));
-    let prompt =
-        Prompt { model, messages: dialogue.messages, tools, tool_choice, sampling, extra, whole: stream.is_none() && spoken.is_none() };
+    let prompt = Prompt {
+        model,
+        messages: dialogue.messages,
+        tools,
+        tool_choice,
+        sampling,
+        extra,
+        whole: stream.is_none() && spoken.is_none(),
+        ..Prompt::default()
+    };
     Ok(ChatRequest { prompt, metadata, user, stream, spoken, heard: dialogue.heard, recalled: dialogue.recalled, signals })
 }
 
@@ -132,12 +143,13 @@ pub(crate) fn read_model(fields: &mut Fields) -> Result<String, ApiError> {
     Ok(name)
 }
 
-fn read_stream(fields: &mut Fields) -> Result<Option<StreamOptions>, ApiError> {
+/// How to stream, and the options that are for the provider.
+fn read_stream(fields: &mut Fields) -> Result<(Option<StreamOptions>, Map<String, Value>), ApiError> {
     let stream = fields.take("stream").map(Field::boolean).transpose()?.unwrap_or(false);
-    let options = fields.take("stream_options").map(Field::object).transpose()?;
-    let usage = options.and_then(|mut options| options.take("include_usage"));
-    let include_usage = usage.map(Field::boolean).transpose()?.unwrap_or(false);
-    Ok(stream.then_some(StreamOptions { include_usage }))
+    let Some(options) = fields.take("stream_options") else { return Ok((stream.then_some(StreamOptions::default()), Map::new())) };
+    let mut options = options.object()?;
+    let include_usage = options.take("include_usage").map(Field::boolean).transpose()?.unwrap_or(false);
+    Ok((stream.then_some(StreamOptions { include_usage }), options.rest()))
 }
 
 /// A reply is spoken if `audio` is there, unless `modalities` leaves it out.
@@ -226,9 +238,18 @@ fn read_tools(field: Field) -> Result<Vec<Tool>, ApiError> {
 
 fn read_tool(field: Field) -> Result<Tool, ApiError> {
     let mut tool = field.object()?;
-    tool.require("type", "`function`")?.one_of(&[("function", ())])?;
+    let kind = tool.require("type", "`function`, or a type that the provider knows")?;
+    if kind.clone().string()? != "function" {
+        let mut extra = tool.rest();
+        extra.insert("type".to_owned(), kind.into_value());
+        return Ok(Tool { name: String::new(), description: None, parameters: None, extra });
+    }
     let mut function = tool.require("function", "an object with a `name`")?.object()?;
-    let name = function.require("name", "the name of the function")?.string()?;
+    let name = function.require("name", "the name of the function")?;
+    if name.value() == "" {
+        return Err(name.wrong("the name of the function"));
+    }
+    let name = name.string()?;
     let description = function.take("description").map(Field::string).transpose()?;
     let parameters = function.take("parameters").map(|parameters| parameters.object().map(Fields::rest)).transpose()?;
     Ok(Tool { name, description, parameters: parameters.map(Value::Object), extra: function.rest() })

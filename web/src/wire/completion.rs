@@ -4,7 +4,7 @@
 //! with `expires_at`. Beside OpenAI's fields stand `metadata.attempts` and `timbre`, which strict clients ignore.
 
 use models::{Completion, Delta, Finish, Signals, Usage};
-use router::{Attempt, Counted, Decision, Outcome};
+use router::{Attempt, Counted, Decision, Outcome, Work};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -265,6 +265,9 @@ pub(crate) fn attempt_json(attempt: &Attempt) -> Value {
         Outcome::Cancelled => ("cancelled", None),
     };
     let mut json = json!({ "provider": provider, "model": model, "status": status, "latencyMs": attempt.total.as_millis() as u64 });
+    if attempt.work != Work::Answer {
+        json["work"] = json!(attempt.work.name());
+    }
     if let Some(error) = error {
         json["error"] = json!(error);
     }

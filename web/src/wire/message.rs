@@ -156,8 +156,11 @@ impl MessageWriter {
             events.push(json!({ "type": "content_block_delta", "index": self.content.len(), "delta": delta }));
             self.citations.push(citation);
         }
-        for block in list("anthropic_content").into_iter().flatten().filter_map(Value::as_object) {
-            let steps = self.sequence.insert(block.clone());
+        let searches = list("web_searches").into_iter().flatten().flat_map(search_blocks);
+        let own = list("anthropic_content").into_iter().flatten().cloned();
+        for block in searches.chain(own) {
+            let Value::Object(block) = block else { continue };
+            let steps = self.sequence.insert(block);
             events.extend(self.events(steps));
         }
         events
@@ -188,9 +191,13 @@ pub(crate) fn ping() -> Value {
 
 /// Anthropic counts what was read from and written to the cache apart from the rest, OpenAI as a part of it.
 fn usage_json(usage: Usage) -> Value {
+    let hour = usage.cache_write_hour_tokens.min(usage.cache_write_tokens);
     json!({
         "input_tokens": usage.input_tokens.saturating_sub(usage.cached_tokens).saturating_sub(usage.cache_write_tokens),
         "cache_creation_input_tokens": usage.cache_write_tokens,
+        "cache_creation": {
+            "ephemeral_5m_input_tokens": usage.cache_write_tokens - hour, "ephemeral_1h_input_tokens": hour,
+        },
         "cache_read_input_tokens": usage.cached_tokens,
         "output_tokens": usage.output_tokens,
     })
@@ -206,6 +213,19 @@ fn block_json(block: &Block) -> Value {
         Block::Redacted(data) => json!({ "type": "redacted_thinking", "data": data }),
         Block::Call(call) => json!({ "type": "tool_use", "id": call.id, "name": call.name, "input": input(call) }),
     }
+}
+
+/// A search that ran here, as the two blocks that Anthropic's own leaves. What it would seal, the text of the pages, is not shown.
+fn search_blocks(search: &Value) -> [Value; 2] {
+    let result = |found: &Value| json!({ "type": "web_search_result", "url": found["url"], "title": found["title"], "encrypted_content": "", "page_age": found["date"] });
+    let content = match search["status"].as_str() {
+        Some("failed") => json!({ "type": "web_search_tool_result_error", "error_code": "unavailable" }),
+        _ => search["results"].as_array().into_iter().flatten().map(result).collect(),
+    };
+    [
+        json!({ "type": "server_tool_use", "id": search["id"], "name": "web_search", "input": { "query": search["query"] } }),
+        json!({ "type": "web_search_tool_result", "tool_use_id": search["id"], "content": content }),
+    ]
 }
 
 /// The arguments as a value; as they came, a text, where they are no JSON.
@@ -259,7 +279,7 @@ mod tests {
         assert_eq!(
             told,
             [
-                r#"{"type":"message_start","message":{"id":"msg_1","type":"message","role":"assistant","model":"up/big","content":[],"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":12,"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"output_tokens":0}}}"#,
+                r#"{"type":"message_start","message":{"id":"msg_1","type":"message","role":"assistant","model":"up/big","content":[],"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":12,"cache_creation_input_tokens":0,"cache_creation":{"ephemeral_5m_input_tokens":0,"ephemeral_1h_input_tokens":0},"cache_read_input_tokens":0,"output_tokens":0}}}"#,
                 r#"{"type":"ping"}"#,
                 r#"{"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":"","signature":""}}"#,
                 r#"{"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":"hm"}}"#,
@@ -271,7 +291,7 @@ mod tests {
                 r#"{"type":"content_block_start","index":2,"content_block":{"type":"tool_use","id":"c1","name":"f","input":{}}}"#,
                 r#"{"type":"content_block_delta","index":2,"delta":{"type":"input_json_delta","partial_json":"{\"a\":1}"}}"#,
                 r#"{"type":"content_block_stop","index":2}"#,
-                r#"{"type":"message_delta","delta":{"stop_reason":"tool_use","stop_sequence":null},"usage":{"input_tokens":12,"cache_creation_input_tokens":3,"cache_read_input_tokens":5,"output_tokens":9},"timbre":{"route":"direct"}}"#,
+                r#"{"type":"message_delta","delta":{"stop_reason":"tool_use","stop_sequence":null},"usage":{"input_tokens":12,"cache_creation_input_tokens":3,"cache_creation":{"ephemeral_5m_input_tokens":3,"ephemeral_1h_input_tokens":0},"cache_read_input_tokens":5,"output_tokens":9},"timbre":{"route":"direct"}}"#,
                 r#"{"type":"message_stop"}"#,
             ]
         );

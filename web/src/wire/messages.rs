@@ -69,7 +69,7 @@ pub(crate) fn read(body: Value) -> Result<MessagesRequest, ApiError> {
         extra.insert("user".to_owned(), json!(user));
     }
     extra.extend(fields.rest());
-    let prompt = Prompt { model, messages: dialogue.messages, tools, tool_choice, sampling, extra, whole: !stream };
+    let prompt = Prompt { model, messages: dialogue.messages, tools, tool_choice, sampling, extra, whole: !stream, ..Prompt::default() };
     Ok(MessagesRequest { prompt, metadata, user, stream, heard: dialogue.heard, signals })
 }
 

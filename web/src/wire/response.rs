@@ -136,7 +136,8 @@ impl ResponseWriter {
                 Block::Reasoning { text, signature } => parts.push(Part::Reasoning { text, signature, redacted: None }),
                 Block::Redacted(data) => parts.push(Part::Reasoning { text: String::new(), signature: None, redacted: Some(data) }),
                 Block::Call(call) => tool_calls.push(call),
-                Block::Whole(part) => parts.push(Part::Other(Value::Object(part))),
+                // What was found is in the words that followed.
+                Block::Whole(_) => {}
             }
         }
         Message { role: Role::Assistant, parts, tool_calls, tool_call_id: None, extra: Map::new() }
@@ -179,7 +180,8 @@ impl ResponseWriter {
             Some(Block::Call(call)) if *self.head.tools.form(&call.name) == Form::Custom => "ctc",
             Some(Block::Call(_)) => "fc",
             Some(Block::Reasoning { .. } | Block::Redacted(_)) => "rs",
-            Some(Block::Text(_) | Block::Whole(_)) | None => "msg",
+            Some(Block::Whole(_)) => "ws",
+            Some(Block::Text(_)) | None => "msg",
         };
         let number = self.head.id.trim_start_matches("resp_");
         format!("{prefix}_{number}{:02x}", self.output.len())
@@ -202,7 +204,12 @@ impl ResponseWriter {
                             let part = json!({ "type": "summary_text", "text": "" });
                             events.push(self.within("response.reasoning_summary_part.added", json!({ "summary_index": 0, "part": part })));
                         }
-                        Block::Redacted(_) | Block::Call(_) | Block::Whole(_) => {}
+                        Block::Redacted(_) | Block::Call(_) => {}
+                        Block::Whole(_) => {
+                            for step in ["in_progress", "searching", "completed"] {
+                                events.push(self.within(&format!("response.web_search_call.{step}"), json!({})));
+                            }
+                        }
                     }
                 }
                 Step::Piece(piece) => {
@@ -282,7 +289,13 @@ impl ResponseWriter {
                 }
                 item
             }
-            Block::Whole(item) => Value::Object(item.clone()),
+            Block::Whole(search) => {
+                let sources = search.get("results").and_then(Value::as_array).into_iter().flatten();
+                let sources: Vec<Value> = sources.map(|found| json!({ "type": "url", "url": found["url"] })).collect();
+                let action = json!({ "type": "search", "query": search.get("query"), "sources": sources });
+                let failed = search.get("status").is_some_and(|status| status == "failed");
+                json!({ "id": id, "type": "web_search_call", "status": if failed { "failed" } else { status }, "action": action })
+            }
             Block::Redacted(data) => {
                 let mut item = json!({ "id": id, "type": "reasoning", "summary": [] });
                 if self.head.encrypted {
@@ -320,9 +333,14 @@ impl ResponseWriter {
         json!({ "type": "output_text", "text": text, "annotations": self.annotations, "logprobs": self.logprobs })
     }
 
-    /// Sources and probabilities of the words that are open.
+    /// Searches that ran here, as items; sources and probabilities of the words that are open.
     fn extra(&mut self, extra: &Map<String, Value>) -> Vec<Value> {
         let mut events = Vec::new();
+        let searches = extra.get("message").and_then(|message| message.get("web_searches")).and_then(Value::as_array);
+        for search in searches.into_iter().flatten().filter_map(Value::as_object) {
+            let steps = self.sequence.insert(search.clone());
+            events.extend(self.steps(steps));
+        }
         if !matches!(self.open, Some(Block::Text(_))) {
             return events;
         }

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::Error as SocketError;
 
 use super::{Answer, Limits};
+use crate::Books;
 use crate::Realtime;
 use crate::call::CallError;
 use crate::line::{Line, Next};
@@ -87,12 +88,12 @@ enum Step {
 }
 
 impl<'a> Connection<'a> {
-    pub(super) fn new(socket: WebSocket, realtime: Realtime, answer: &Answer, limits: &'a Limits) -> Connection<'a> {
+    pub(super) fn new(socket: WebSocket, realtime: Realtime, books: Books, answer: &Answer, limits: &'a Limits) -> Connection<'a> {
         let (sink, stream) = socket.split();
         let now = Instant::now();
         let clock = Clock { expires: now + limits.session, ping: now + limits.ping, heard: now, read_by: None };
         let config = realtime.config().clone();
-        let line = Line::new(realtime, config, answer);
+        let line = Line::new(realtime, config, books, answer);
         Connection { sink, stream, line, limits, outgoing: VecDeque::new(), unflushed: false, clock }
     }
 

@@ -172,8 +172,13 @@ pub async fn start_with(limits: Limits, keys: Keys, policy: Policy, realtime: Op
     };
     let services = Services {
         router: router::Router::new(config).expect("a router"),
-        transcriber: Arc::new(Rote),
-        synthesizer: Arc::new(Hum),
+        speakers: router::Speakers {
+            transcriber: Arc::new(Rote),
+            hears: "embedded/rote".to_owned(),
+            synthesizer: Arc::new(Hum),
+            speaks: "embedded/hum".to_owned(),
+            price: None,
+        },
         cache: None,
         record: None,
         default_voice: "hum".to_owned(),

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::llm::streamed::Reader;
 use crate::remote;
 use crate::sse::Event;
-use crate::{Delta, ErrorKind, Finish, ModelError, Usage};
+use crate::{Delta, ErrorKind, Finish, ModelError, Service, Usage};
 
 /// Most blocks open at once. The dialect opens one at a time; more is a server that never closes any.
 const MOST_OPEN: usize = 64;
@@ -65,8 +65,11 @@ struct Counted {
     input: u64,
     read: u64,
     written: u64,
+    /// Of what was written, for an hour.
+    hour: u64,
     output: u64,
     thought: u64,
+    service: Service,
 }
 
 impl Counted {
@@ -77,10 +80,14 @@ impl Counted {
             (&mut self.input, &usage["input_tokens"]),
             (&mut self.read, &usage["cache_read_input_tokens"]),
             (&mut self.written, &usage["cache_creation_input_tokens"]),
+            (&mut self.hour, &usage["cache_creation"]["ephemeral_1h_input_tokens"]),
             (&mut self.output, &usage["output_tokens"]),
             (&mut self.thought, thought),
         ] {
             *count = value.as_u64().unwrap_or(*count);
+        }
+        if let Some(service) = usage["service_tier"].as_str() {
+            self.service = Service::of(service);
         }
     }
 
@@ -90,6 +97,8 @@ impl Counted {
             input_tokens: self.input.saturating_add(self.read).saturating_add(self.written),
             cached_tokens: self.read,
             cache_write_tokens: self.written,
+            cache_write_hour_tokens: self.hour.min(self.written),
+            service: self.service,
             output_tokens: self.output,
             reasoning_tokens: self.thought,
             ..Usage::default()

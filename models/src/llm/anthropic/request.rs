@@ -6,10 +6,13 @@ use super::schema::closed;
 use super::version::{Chance, Thinks, Version, chance, holds_to_schema, most_tokens, thinks};
 use crate::llm::chat_fields::{self, Choice, Format, arguments, data_url, decimal};
 use crate::llm::effort::Effort;
-use crate::{Message, Part, Prompt, Role, Tool};
+use crate::search::OWN_ID;
+use crate::{Message, Part, Prompt, Role, Tool, WebSearch};
 
 /// The tool whose arguments are the answer, for models that cannot hold to a schema otherwise.
 pub(super) const ANSWER_TOOL: &str = "json";
+/// The tool that Anthropic runs itself.
+pub(super) const WEB_SEARCH: &str = "web_search";
 /// Least budget of thinking that is taken, tokens.
 const LEAST_BUDGET: u32 = 1_024;
 /// What is left for the answer beside a budget of thinking where the caller bounds neither, tokens.
@@ -98,7 +101,10 @@ fn dialogue(prompt: &Prompt) -> (Vec<Value>, Value) {
         }
         if assistant {
             // Blocks of tools that ran at the provider came before its words.
-            let own = message.extra.get("anthropic_content").and_then(Value::as_array).cloned().unwrap_or_default();
+            let mut own = message.extra.get("anthropic_content").and_then(Value::as_array).cloned().unwrap_or_default();
+            // But for searches that ran here: their results bear no seal of Anthropic's, and without one they are refused.
+            let is_ours = |value: &Value| value.as_str().is_some_and(|id| id.starts_with(OWN_ID));
+            own.retain(|block| !is_ours(&block["id"]) && !is_ours(&block["tool_use_id"]));
             let thoughts = blocks.iter().take_while(|block| is_thought(block)).count();
             blocks.splice(thoughts..thoughts, own);
             blocks.extend(
@@ -261,9 +267,7 @@ fn tools(prompt: &Prompt, body: &mut Map<String, Value>) -> bool {
     let allowed = Choice::allowed(prompt);
     let kept = |tool: &&Tool| allowed.as_ref().is_none_or(|names| names.contains(&tool.name.as_str()));
     let mut tools: Vec<Value> = prompt.tools.iter().filter(kept).map(|t| tool(t, &prompt.model)).collect();
-    if prompt.extra.contains_key("web_search_options") && !prompt.tools.iter().any(|tool| tool.name == "web_search") {
-        tools.push(json!({"type": "web_search_20250305", "name": "web_search"}));
-    }
+    tools.extend(prompt.web_search.as_ref().map(|wish| search(wish, &prompt.model)));
     let mut choice = Choice::of(prompt).map(|choice| match choice {
         Choice::Auto => json!({"type": "auto"}),
         Choice::None => json!({"type": "none"}),
@@ -300,9 +304,34 @@ fn tools(prompt: &Prompt, body: &mut Map<String, Value>) -> bool {
     forced
 }
 
+/// The tool by which a model searches the web: the caller's own where it came in this dialect.
+fn search(wish: &WebSearch, model: &str) -> Value {
+    if let Some(own) = &wish.tool {
+        return tool(own, model);
+    }
+    let mut body = json!({"type": "web_search_20250305", "name": WEB_SEARCH});
+    if let Some(uses) = wish.uses {
+        body["max_uses"] = json!(uses);
+    }
+    // One of the two lists is taken, never both.
+    if !wish.allowed.is_empty() {
+        body["allowed_domains"] = json!(wish.allowed);
+    } else if !wish.blocked.is_empty() {
+        body["blocked_domains"] = json!(wish.blocked);
+    }
+    if !wish.place.is_empty() {
+        let mut place = wish.place.clone();
+        place.insert("type".into(), json!("approximate"));
+        body["user_location"] = Value::Object(place);
+    }
+    body
+}
+
 fn tool(tool: &Tool, model: &str) -> Value {
     let mut body = Map::new();
-    body.insert("name".into(), json!(tool.name));
+    if !tool.name.is_empty() {
+        body.insert("name".into(), json!(tool.name));
+    }
     let provided = tool.extra.get("type").and_then(Value::as_str).is_some_and(|kind| kind != "function" && kind != "custom");
     if let Some(description) = &tool.description {
         body.insert("description".into(), json!(description));

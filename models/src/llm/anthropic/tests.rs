@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::*;
 use crate::llm::streamed::replay;
-use crate::{Completion, ErrorKind, Finish, Message, Part, Role, Sampling, Tool, ToolCall, Usage};
+use crate::{Completion, ErrorKind, Finish, Message, Part, Role, Sampling, Service, Tool, ToolCall, Usage};
 
 fn prompt(model: &str, messages: Vec<Message>) -> Prompt {
     Prompt { model: model.into(), messages, ..Prompt::default() }
@@ -128,6 +128,25 @@ fn tools_keep_their_marks_and_tools_of_the_provider_their_type() {
             ("/tools/1", json!({"name": "web_search", "type": "web_search_20250305", "max_uses": 2})),
         ],
     );
+}
+
+#[test]
+fn a_wish_for_a_search_is_the_providers_tool_and_searches_of_ours_stay_here() {
+    let own = |id: &str| json!({"type": "server_tool_use", "id": id, "name": "web_search", "input": {}});
+    let mut assistant = Message::text(Role::Assistant, "Yes.");
+    assistant.extra = extra(json!({"anthropic_content": [own("srvtoolu_timbre1"), own("srvtoolu_01")]}));
+    let mut prompt = prompt("claude-sonnet-4-6", vec![user(), assistant, user()]);
+    let place = json!({"country": "FR"}).as_object().cloned().unwrap_or_default();
+    prompt.web_search = Some(WebSearch { uses: Some(2), allowed: vec!["a.org".into()], place, ..WebSearch::default() });
+    let expected = json!({"type": "web_search_20250305", "name": "web_search", "max_uses": 2, "allowed_domains": ["a.org"],
+        "user_location": {"type": "approximate", "country": "FR"}});
+    check(
+        &prompt,
+        &[("/tools/0", expected), ("/messages/1/content/0/id", json!("srvtoolu_01")), ("/messages/1/content/1/text", json!("Yes."))],
+    );
+    let tool = Tool { extra: extra(json!({"type": "web_search_20260209"})), parameters: None, ..tool("web_search") };
+    prompt.web_search = Some(WebSearch { tool: Some(tool), ..WebSearch::default() });
+    check(&prompt, &[("/tools/0", json!({"type": "web_search_20260209", "name": "web_search"}))]);
 }
 
 #[test]
@@ -294,7 +313,8 @@ fn events(events: &[Value]) -> String {
 
 fn start() -> Value {
     json!({"type": "message_start", "message": {"usage": {"input_tokens": 10, "cache_read_input_tokens": 100,
-        "cache_creation_input_tokens": 1_000, "output_tokens": 1}}})
+        "cache_creation_input_tokens": 1_000, "cache_creation": {"ephemeral_5m_input_tokens": 700, "ephemeral_1h_input_tokens": 300},
+        "service_tier": "priority", "output_tokens": 1}}})
 }
 
 fn opened(index: u64, block: Value) -> Value {
@@ -337,7 +357,15 @@ fn calls_are_counted_by_themselves_and_empty_arguments_are_an_object() {
     assert_eq!((completion.text.as_str(), completion.finish, error), ("Hé", Some(Finish::ToolCalls), None));
     // What is no JSON goes on as the model wrote it.
     assert_eq!(completion.tool_calls, [call("t1", "f", "{}"), call("t2", "g", "{\"a\":oops"), call("t3", "h", "{\"b\":2}")]);
-    let usage = Usage { input_tokens: 1_110, cached_tokens: 100, cache_write_tokens: 1_000, output_tokens: 20, ..Usage::default() };
+    let usage = Usage {
+        input_tokens: 1_110,
+        cached_tokens: 100,
+        cache_write_tokens: 1_000,
+        cache_write_hour_tokens: 300,
+        output_tokens: 20,
+        service: Service::Priority,
+        ..Usage::default()
+    };
     assert_eq!(completion.usage, Some(usage));
 }
 

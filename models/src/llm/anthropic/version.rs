@@ -56,6 +56,11 @@ pub(super) fn holds_to_schema(model: &str) -> bool {
     Version::of(model).is_some_and(|version| version >= from)
 }
 
+/// Whether a model can search the web by itself (from Claude 3.5).
+pub(super) fn searches(model: &str) -> bool {
+    Version::of(model).is_some_and(|version| version >= Version(3, 5))
+}
+
 /// How a model goes on with an answer that was begun elsewhere: from 4.6 on a trailing assistant message is an error, and of other models
 /// that are served in this dialect nothing is known.
 pub(super) fn continuation(model: &str) -> Continuation {

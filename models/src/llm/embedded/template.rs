@@ -54,6 +54,7 @@ impl Template {
             messages.push(self.message(message).map_err(refused)?);
         }
         let tools: Vec<_> = (prompt.tools.iter())
+            .filter(|tool| !tool.name.is_empty())
             .map(|tool| json!({"type": "function", "function": {"name": tool.name, "description": tool.description, "parameters": tool.parameters}}))
             .collect();
         let tools = (!tools.is_empty()).then(|| Value::from(Serde(tools)));

@@ -199,12 +199,13 @@ fn media(url: &str, usual: &str) -> Value {
 
 fn tools(prompt: &Prompt, body: &mut Map<String, Value>) {
     let mut tools: Vec<Value> = body.remove("tools").and_then(|own| own.as_array().cloned()).unwrap_or_default();
-    let functions: Vec<Value> = prompt.tools.iter().map(|tool| function(tool, &prompt.model)).collect();
+    let functions: Vec<Value> =
+        prompt.tools.iter().filter(|tool| !tool.name.is_empty()).map(|tool| function(tool, &prompt.model)).collect();
     let choice = Choice::of(prompt).filter(|_| !functions.is_empty());
     if !functions.is_empty() {
         tools.push(json!({"functionDeclarations": functions}));
     }
-    if prompt.extra.contains_key("web_search_options") {
+    if prompt.web_search.is_some() {
         tools.push(json!({"googleSearch": {}}));
     }
     if !tools.is_empty() {

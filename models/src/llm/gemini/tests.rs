@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::*;
 use crate::llm::streamed::replay;
-use crate::{Completion, ErrorKind, Finish, Message, Part, Role, Sampling, Tool, ToolCall, Usage};
+use crate::{Completion, ErrorKind, Finish, Message, Part, Role, Sampling, Tool, ToolCall, Usage, WebSearch};
 
 fn prompt(model: &str, messages: Vec<Message>) -> Prompt {
     Prompt { model: model.into(), messages, ..Prompt::default() }
@@ -134,7 +134,7 @@ fn functions_stand_in_one_tool_with_the_schema_of_the_models_generation() {
         let mut prompt = prompt("gemini-2.5-pro", vec![user()]);
         prompt.tools = vec![tool("f", schema.clone()), tool("g", json!({"type": "object", "properties": {}}))];
         prompt.tool_choice = Some(choice);
-        prompt.extra = extra(json!({"web_search_options": {}}));
+        prompt.web_search = Some(WebSearch::default());
         let functions = json!([{"name": "f", "parametersJsonSchema": schema}, {"name": "g"}]);
         check(
             &prompt,

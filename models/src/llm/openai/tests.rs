@@ -7,6 +7,7 @@ use tokio::net::TcpListener;
 
 use futures::StreamExt;
 
+use super::super::quirks::Search;
 use super::*;
 use crate::llm::streamed::replay;
 use crate::remote::Secret;
@@ -157,6 +158,27 @@ fn what_servers_do_otherwise_is_understood() {
 }
 
 #[test]
+fn a_calls_id_and_name_are_told_once() {
+    let piece = |call: Value| format!("data: {}\n\n", json!({"choices": [{"delta": {"tool_calls": [call]}}]}));
+    for (again, why) in [
+        (json!({"index": 0, "id": "a", "function": {"name": "f", "arguments": "}"}}), "both with every piece"),
+        (json!({"index": 0, "id": "b", "function": {"arguments": "}"}}), "another id, but no name: no other call"),
+        (json!({"index": 0, "id": "", "function": {"name": "", "arguments": "}"}}), "both empty"),
+    ] {
+        let first = piece(json!({"index": 0, "id": "a", "function": {"name": "f", "arguments": "{"}}));
+        let (deltas, _) = replay::deltas(Chunks::new("up/m"), &[first.as_bytes(), piece(again).as_bytes()]);
+        let told: Vec<_> = deltas
+            .iter()
+            .filter_map(|delta| match delta {
+                Delta::ToolCall { index, id, name, arguments, .. } => Some((*index, id.as_deref(), name.as_deref(), arguments.as_str())),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(told, [(0, Some("a"), Some("f"), "{"), (0, None, None, "}")], "{why}");
+    }
+}
+
+#[test]
 fn recorded_streams_of_real_providers_are_read_whole() {
     for file in replay::recorded("openai_http", ".chunks.txt").into_iter().filter(|path| path.to_string_lossy().contains("src__chat__")) {
         let (completion, error) = read(&[replay::lines(&file).as_bytes()]);
@@ -252,6 +274,35 @@ async fn nobody_listening_says_so_without_the_url() {
     let error = error.expect("nobody listens");
     assert_eq!(error.kind, ErrorKind::Closed);
     assert!(error.detail.contains("could not connect") && !error.detail.contains("pass"), "{}", error.detail);
+}
+
+#[test]
+fn the_service_that_was_given_is_told_with_the_tokens() {
+    for (said, service) in
+        [("flex", Service::Flex), ("priority", Service::Priority), ("default", Service::Standard), ("new", Service::Standard)]
+    {
+        let usage = r#""usage":{"prompt_tokens":1,"completion_tokens":1}"#;
+        let stream = format!(
+            "data: {{\"service_tier\":\"{said}\",\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"Hi\"}},\"finish_reason\":\"stop\"}}]}}\n\ndata: {{\"choices\":[],{usage}}}\n\n"
+        );
+        let (completion, _) = read(&[stream.as_bytes()]);
+        assert_eq!(completion.usage.map(|usage| usage.service), Some(service), "{said}");
+    }
+}
+
+#[test]
+fn a_wish_for_a_search_is_put_in_each_servers_own_words() {
+    let place = json!({"country": "FR"}).as_object().cloned().unwrap_or_default();
+    let wish = WebSearch { results: Some(3), place, allowed: vec!["a.org".into()], blocked: vec!["b.org".into()], ..WebSearch::default() };
+    let prompt = Prompt { web_search: Some(wish), ..Prompt::default() };
+    let body = |search| request(&prompt, Quirks { search, ..Quirks::NONE });
+    let around = json!({"type": "approximate", "approximate": {"country": "FR"}});
+    assert_eq!(body(Search::Named)["web_search_options"]["user_location"], around);
+    let perplexity = body(Search::Perplexity);
+    assert_eq!(perplexity["web_search_options"]["user_location"], json!({"country": "FR"}));
+    assert_eq!(perplexity["search_domain_filter"], json!(["a.org", "-b.org"]));
+    let plugin = json!([{"id": "web", "max_results": 3, "include_domains": ["a.org"], "exclude_domains": ["b.org"]}]);
+    assert_eq!(body(Search::Plugin)["plugins"], plugin);
 }
 
 #[tokio::test]

@@ -77,6 +77,7 @@ fn prompt() -> impl Strategy<Value = Prompt> {
             sampling,
             extra,
             whole: false,
+            web_search: None,
         },
     )
 }

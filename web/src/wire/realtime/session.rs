@@ -1,43 +1,26 @@
 //! The session object: what `session.update` may change, and how it looks to the client.
 
-use audio::codec::g711::Law;
-use audio::{Codec, Rate};
-use models::{Language, Tool, Voice};
+mod beta;
+mod format;
+mod tools;
+mod turns;
+
+use models::{Language, Voice};
 use serde_json::{Map, Value, json};
 
 use crate::ApiError;
-use crate::call::{AfterTurn, Eagerness, SessionConfig, TurnDetection};
+use crate::call::{AfterTurn, SessionConfig, TurnDetection};
 use crate::wire::chat::read_voice;
 use crate::wire::{Field, Fields};
 
+use beta::modern;
+pub(super) use format::{format_json, read_format};
+pub(super) use tools::{read_tool_choice, read_tools};
+use tools::{tool_choice_json, tool_json};
+use turns::{decimal, read_semantic, read_silence, turns_json};
+
 /// Longest name of a model, voice or user, bytes.
 const LONGEST_NAME: u64 = 256;
-
-/// PCM rates that are sound somewhere: of files, telephones, browsers and synthesizers, Hz.
-const RATES: [u32; 9] = [8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000];
-
-/// What OpenAI's `server_vad` starts from, but for its silence of 500 ms: there the documentation says one thing and the service another.
-const SERVER_VAD: TurnDetection =
-    TurnDetection::Silence { threshold: 0.5, padding_ms: 300, silence_ms: 500, then: AfterTurn { respond: true, interrupt: true } };
-
-/// Longest padding or silence, ms: what is longer is a mistake in the unit.
-const LONGEST_PAUSE_MS: u64 = 10_000;
-
-const EAGERNESS: [(&str, Eagerness); 4] =
-    [("low", Eagerness::Low), ("medium", Eagerness::Medium), ("high", Eagerness::High), ("auto", Eagerness::Medium)];
-
-/// Names of the beta dialect, and where they stand now.
-const MOVED: [(&str, &[&str]); 9] = [
-    ("modalities", &["output_modalities"]),
-    ("max_response_output_tokens", &["max_output_tokens"]),
-    ("voice", &["audio", "output", "voice"]),
-    ("speed", &["audio", "output", "speed"]),
-    ("output_audio_format", &["audio", "output", "format"]),
-    ("input_audio_format", &["audio", "input", "format"]),
-    ("input_audio_transcription", &["audio", "input", "transcription"]),
-    ("input_audio_noise_reduction", &["audio", "input", "noise_reduction"]),
-    ("turn_detection", &["audio", "input", "turn_detection"]),
-];
 
 /// The session as its client sees it, and as the conversation goes by it.
 #[derive(Clone)]
@@ -403,29 +386,6 @@ fn describe(id: &str, config: &SessionConfig) -> Value {
     json
 }
 
-fn modern(patch: Map<String, Value>) -> Map<String, Value> {
-    let mut patch = patch;
-    for (old, path) in MOVED {
-        if let Some(value) = patch.shift_remove(old) {
-            place(&mut patch, path, value);
-        }
-    }
-    patch
-}
-
-/// Puts a value where `path` leads, unless something stands there or in the way.
-fn place(map: &mut Map<String, Value>, path: &[&str], value: Value) {
-    match path {
-        [] => {}
-        [last] => drop(map.entry(*last).or_insert(value)),
-        [first, rest @ ..] => {
-            if let Value::Object(inner) = map.entry(*first).or_insert_with(|| Value::Object(Map::new())) {
-                place(inner, rest, value);
-            }
-        }
-    }
-}
-
 fn read_name(field: Field) -> Result<String, ApiError> {
     match field.value().as_str() {
         Some(name) if !name.is_empty() && name.len() as u64 <= LONGEST_NAME => field.string(),
@@ -466,163 +426,9 @@ fn limit_json(limit: Option<u32>) -> Value {
     limit.map_or(json!("inf"), |limit| json!(limit))
 }
 
-pub(super) fn read_format(field: Field) -> Result<Codec, ApiError> {
-    let named = [
-        ("audio/pcm", Codec::Pcm16(Rate::SPEECH)),
-        ("audio/pcmu", Codec::G711(Law::Mu)),
-        ("audio/pcma", Codec::G711(Law::A)),
-        // The beta dialect named formats by a string.
-        ("pcm16", Codec::Pcm16(Rate::SPEECH)),
-        ("g711_ulaw", Codec::G711(Law::Mu)),
-        ("g711_alaw", Codec::G711(Law::A)),
-    ];
-    if field.value().is_string() {
-        return field.one_of(&named);
-    }
-    let mut fields = field.object()?;
-    let codec = fields.require("type", "audio/pcm, audio/pcmu or audio/pcma")?.one_of(&named[..3])?;
-    let Some(rate) = fields.take("rate") else { return Ok(codec) };
-    fields.nothing_else(&["type", "rate"])?;
-    let hz = rate.value().as_u64();
-    match codec {
-        Codec::Pcm16(_) => {
-            let known = hz.and_then(|hz| RATES.into_iter().find(|rate| u64::from(*rate) == hz)).and_then(Rate::new);
-            known.map(Codec::Pcm16).ok_or_else(|| rate.wrong(&format!("one of: {}", RATES.map(|hz| hz.to_string()).join(", "))))
-        }
-        Codec::G711(_) | Codec::Opus(_) if hz == Some(8_000) => Ok(codec),
-        Codec::G711(_) | Codec::Opus(_) => Err(rate.wrong("8000, the only rate of G.711")),
-    }
-}
-
-pub(super) fn format_json(codec: Codec) -> Value {
-    match codec {
-        Codec::Pcm16(rate) => json!({ "type": "audio/pcm", "rate": rate.hz() }),
-        Codec::G711(Law::Mu) => json!({ "type": "audio/pcmu" }),
-        Codec::G711(Law::A) => json!({ "type": "audio/pcma" }),
-        Codec::Opus(_) => json!({ "type": "audio/opus" }),
-    }
-}
-
 /// The name that clients see; there is always one.
 pub(super) fn voice_name(voice: &Voice) -> &str {
     if voice.name.is_empty() { "default" } else { &voice.name }
-}
-
-fn read_silence(
-    fields: &mut Fields,
-    now: TurnDetection,
-    default: TurnDetection,
-    then: AfterTurn,
-    told: &Value,
-) -> Result<(TurnDetection, Value), ApiError> {
-    let base = [now, default, SERVER_VAD].into_iter().find_map(|turns| match turns {
-        TurnDetection::Silence { threshold, padding_ms, silence_ms, .. } => Some((threshold, padding_ms, silence_ms)),
-        TurnDetection::Manual | TurnDetection::Semantic { .. } => None,
-    });
-    let (mut threshold, mut padding_ms, mut silence_ms) = base.expect("the last of them is a silence");
-    if let Some(field) = fields.take("threshold") {
-        threshold = field.number(0.0, 1.0)? as f32;
-    }
-    for (name, ms) in [("prefix_padding_ms", &mut padding_ms), ("silence_duration_ms", &mut silence_ms)] {
-        if let Some(field) = fields.take(name) {
-            *ms = field.whole(0, LONGEST_PAUSE_MS)?;
-        }
-    }
-    let idle = match fields.given("idle_timeout_ms") {
-        Some(field) => json!(field.present().map(|field| field.whole(5_000, 30_000)).transpose()?),
-        None => told.get("idle_timeout_ms").cloned().unwrap_or_default(),
-    };
-    fields.given("eagerness");
-    let turns = TurnDetection::Silence { threshold, padding_ms, silence_ms, then };
-    let mut json = turns_json(turns);
-    json["idle_timeout_ms"] = idle;
-    Ok((turns, json))
-}
-
-fn read_semantic(fields: &mut Fields, now: TurnDetection, then: AfterTurn, told: &Value) -> Result<(TurnDetection, Value), ApiError> {
-    let mut eagerness = if let TurnDetection::Semantic { eagerness, .. } = now { eagerness } else { Eagerness::Medium };
-    let mut name = told.get("eagerness").cloned().unwrap_or_else(|| json!("auto"));
-    if let Some(field) = fields.take("eagerness") {
-        name = field.value().clone();
-        eagerness = field.one_of(&EAGERNESS)?;
-    }
-    // Clients that know both kinds send the other's fields along.
-    for other in ["threshold", "prefix_padding_ms", "silence_duration_ms", "idle_timeout_ms"] {
-        fields.given(other);
-    }
-    let turns = TurnDetection::Semantic { eagerness, then };
-    let mut json = turns_json(turns);
-    json["eagerness"] = name;
-    Ok((turns, json))
-}
-
-fn turns_json(turns: TurnDetection) -> Value {
-    match turns {
-        TurnDetection::Manual => Value::Null,
-        TurnDetection::Silence { threshold, padding_ms, silence_ms, then } => json!({
-            "type": "server_vad",
-            "threshold": decimal(threshold),
-            "prefix_padding_ms": padding_ms,
-            "silence_duration_ms": silence_ms,
-            "idle_timeout_ms": null,
-            "create_response": then.respond,
-            "interrupt_response": then.interrupt,
-        }),
-        TurnDetection::Semantic { eagerness, then } => json!({
-            "type": "semantic_vad",
-            "eagerness": match eagerness {
-                Eagerness::Low => "low",
-                Eagerness::Medium => "medium",
-                Eagerness::High => "high",
-            },
-            "create_response": then.respond,
-            "interrupt_response": then.interrupt,
-        }),
-    }
-}
-
-pub(super) fn read_tools(field: Field) -> Result<Vec<Tool>, ApiError> {
-    field.array()?.into_iter().map(read_tool).collect()
-}
-
-fn read_tool(field: Field) -> Result<Tool, ApiError> {
-    let mut tool = field.object()?;
-    let kind = tool.require("type", "`function`")?;
-    if kind.value() == "mcp" {
-        let message = format!("`{}` must be `function`: MCP servers are not called from here. Call them in the client.", kind.path());
-        return Err(ApiError { code: Some("unsupported_tool"), ..ApiError::invalid(kind.path(), message) });
-    }
-    kind.one_of(&[("function", ())])?;
-    let name = read_name(tool.require("name", "the name of the function")?)?;
-    let description = tool.take("description").map(Field::string).transpose()?;
-    let parameters = tool.take("parameters").map(|parameters| parameters.object().map(Fields::rest)).transpose()?;
-    Ok(Tool { name, description, parameters: parameters.map(Value::Object), extra: tool.rest() })
-}
-
-fn tool_json(tool: &Tool) -> Value {
-    let mut json = json!({ "type": "function", "name": tool.name });
-    for (name, value) in [("description", tool.description.as_ref().map(|text| json!(text))), ("parameters", tool.parameters.clone())] {
-        if let Some(value) = value {
-            json[name] = value;
-        }
-    }
-    json
-}
-
-/// The choice in the shape of the chat API, where a function's name stands one level deeper.
-pub(super) fn read_tool_choice(field: Field) -> Result<Value, ApiError> {
-    if field.value().is_string() {
-        return field.one_of(&["none", "auto", "required"].map(|name| (name, name))).map(|name| json!(name));
-    }
-    let wrong = field.wrong("`none`, `auto`, `required`, or {\"type\": \"function\", \"name\": ...}");
-    let mut choice = field.object().map_err(|_| wrong)?;
-    choice.require("type", "`function`")?.one_of(&[("function", ())])?;
-    let name = read_name(choice.require("name", "the name of the function")?)?;
-    Ok(json!({ "type": "function", "function": { "name": name } }))
-}
-
-fn tool_choice_json(choice: &Value) -> Value {
-    choice.pointer("/function/name").map_or_else(|| choice.clone(), |name| json!({ "type": "function", "name": name }))
 }
 
 /// Whether several functions may be called at once: told back, decided by the model.
@@ -645,9 +451,4 @@ pub(super) fn check_reasoning(fields: &mut Fields) -> Result<Option<Value>, ApiE
 fn check_retention(mut truncation: Fields) -> Result<(), ApiError> {
     truncation.require("type", "`retention_ratio`")?.one_of(&[("retention_ratio", ())])?;
     truncation.require("retention_ratio", "a number from 0 to 1")?.number(0.0, 1.0).map(drop)
-}
-
-/// A number that was short in decimals stays so: 0.3, not 0.30000001192092896.
-fn decimal(value: f32) -> Value {
-    json!((f64::from(value) * 10_000.0).round() / 10_000.0)
 }

@@ -8,10 +8,10 @@ use proptest::prelude::*;
 use router::Decision;
 use serde_json::{Value, json};
 
-use super::Realtime;
+use super::{Asked, Playing, Realtime};
 use crate::call::{
-    AfterTurn, CallError, Command, Content, Eagerness, Ending, Event, InputItem, Item, ItemContent, Place, Response, Routed, SessionConfig,
-    Status, TurnDetection,
+    AfterTurn, CallError, Command, Content, Eagerness, Ending, Event, InputItem, Item, ItemContent, Place, Request, Response, Routed,
+    SessionConfig, Status, TurnDetection,
 };
 
 const THEN: AfterTurn = AfterTurn { respond: true, interrupt: true };
@@ -40,6 +40,41 @@ fn update(session: Value) -> SessionConfig {
         Ok(Command::Update(config)) => *config,
         other => panic!("{session}: {other:?}"),
     }
+}
+
+#[test]
+fn beside_media_sound_is_no_event() {
+    for (event, expected) in [
+        (json!({ "type": "output_audio_buffer.clear", "event_id": "e" }), Ok(Asked::Silence)),
+        (json!({ "type": "input_audio_buffer.append", "audio": "AAAA", "event_id": "e" }), Err("invalid_event_for_transport")),
+        (json!({ "type": "input_audio_buffer.append" }), Err("invalid_event_for_transport")),
+        (json!({ "type": "input_audio_buffer.commit" }), Ok(Asked::Session(Request { event_id: None, command: Command::Commit }))),
+        (json!({ "type": "nonsense" }), Err("unknown_event")),
+        (json!(7), Err("invalid_event")),
+    ] {
+        let asked = realtime().receive_beside_media(&event.to_string());
+        assert_eq!(asked.as_ref().map_err(|error| error.code), expected.as_ref().map_err(|code| *code), "{event}");
+    }
+}
+
+#[test]
+fn what_plays_is_told() {
+    for (playing, kind) in [(Playing::Started, "started"), (Playing::Stopped, "stopped"), (Playing::Cleared, "cleared")] {
+        let told: Value = serde_json::from_str(&realtime().playing(playing, "resp_1")).expect("JSON");
+        assert_eq!((&told["type"], &told["response_id"]), (&json!(format!("output_audio_buffer.{kind}")), &json!("resp_1")));
+        assert!(told["event_id"].is_string());
+    }
+}
+
+#[test]
+fn a_session_given_with_the_call_is_in_force_at_once() {
+    let mut realtime = realtime();
+    realtime.configure(json!({ "type": "realtime", "model": "n", "audio": { "output": { "voice": "marin" } } })).expect("it is fine");
+    assert_eq!(realtime.config().model, "n");
+    let wrong = realtime.configure(json!({ "instructions": 3 })).expect_err("a number is no text");
+    assert_eq!(wrong.param.as_deref(), Some("session.instructions"));
+    let created: Value = serde_json::from_str(&realtime.created()).expect("JSON");
+    assert_eq!(created["session"]["audio"]["output"]["voice"], "marin");
 }
 
 #[test]

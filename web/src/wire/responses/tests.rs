@@ -1,5 +1,6 @@
 //! Requests as clients of the Responses API send them, right and wrong.
 
+use models::Part;
 use proptest::prelude::*;
 
 use super::*;
