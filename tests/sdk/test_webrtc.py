@@ -4,6 +4,7 @@ TIMBRE_REALTIME_URL is the server's base URL (ending in /v1), TIMBRE_RECORDING a
 """
 
 import asyncio
+import audioop
 import fractions
 import json
 import os
@@ -84,8 +85,7 @@ class Caller:
             try:
                 while True:
                     frame = await track.recv()
-                    pcm = frame.to_ndarray().astype("float64") / 32_768
-                    self.loudness = max(self.loudness, float((pcm**2).mean()) ** 0.5)
+                    self.loudness = max(self.loudness, audioop.rms(bytes(frame.planes[0]), 2) / 32_768)
             except MediaStreamError:
                 pass
 
