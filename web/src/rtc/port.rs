@@ -238,7 +238,11 @@ mod tests {
         let all = |seat: &mut Seat| std::iter::from_fn(|| seat.datagrams.try_recv().ok()).map(|datagram| datagram.bytes.len()).count();
         assert_eq!((all(&mut one), all(&mut two)), (3, 3));
         drop(one);
-        assert_eq!((lock(&calls).by_fragment.len(), lock(&calls).by_address.len()), (1, 1));
+        let left = {
+            let calls = lock(&calls);
+            (calls.by_fragment.len(), calls.by_address.len())
+        };
+        assert_eq!(left, (1, 1));
         drop(two);
         assert!(lock(&calls).by_address.is_empty());
     }
