@@ -292,15 +292,16 @@ pub async fn serve_engines(config: Config, engines: Arc<Engines>) -> Result<Runn
     let metrics = Metrics::default();
     let record: web::RecordSink = {
         let (metrics, recorder) = (metrics.clone(), recorder.clone());
-        Arc::new(move |record| {
+        let take = Arc::new(move |record| {
             metrics.observe(&record);
             if let Some(recorder) = &recorder {
                 recorder.record(record);
             }
-        })
+        });
+        web::RecordSink { take, texts: config.record.as_ref().is_some_and(|record| record.texts) }
     };
     let mut background = replica_watch::watch(&config.providers, &engines.router);
-    let told = record.clone();
+    let told = record.take.clone();
     if let Some(work) = engines.router.shadows(SHADOWS, move |shadowed| told(shadowed.into())) {
         background.spawn(work);
     }

@@ -139,7 +139,8 @@ impl Client {
     fn limited(attention: Attention, turns: TurnDetection, policy: Policy) -> Client {
         let records: Arc<Mutex<Vec<Record>>> = Arc::default();
         let sink = records.clone();
-        let sink: web::RecordSink = Arc::new(move |record| sink.lock().expect("no test panics with it").push(record));
+        let take = Arc::new(move |record| sink.lock().expect("no test panics with it").push(record));
+        let sink = web::RecordSink { take, texts: true };
         let books = web::Books { ledger: Ledger::new(policy), sink: Some(sink), ..web::Books::default() };
         let (commands, to_session) = mpsc::channel(64);
         let (to_client, events) = mpsc::channel(256);
@@ -361,6 +362,8 @@ async fn each_answer_of_a_call_leaves_one_record() {
     // From the end of the speech: half a second of silence first, then all at once.
     assert!(transcript >= Some(Duration::from_millis(400)) && transcript <= words && words <= sound, "{record:?}");
     assert!(record.total >= sound && record.route.as_deref() == Some("direct"));
+    let texts = record.texts.as_ref().map(|texts| (texts.prompt.contains("tenths"), texts.answer.clone()));
+    assert_eq!(texts, Some((true, response_text(&client))));
 }
 
 fn response_text(client: &Client) -> String {

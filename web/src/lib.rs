@@ -35,7 +35,13 @@ pub use ws::Answer;
 pub type Ready = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 
 /// Takes the records of requests.
-pub type RecordSink = Arc<dyn Fn(router::Record) + Send + Sync>;
+#[derive(Clone)]
+pub struct RecordSink {
+    /// Takes one; it must not wait.
+    pub take: Arc<dyn Fn(router::Record) + Send + Sync>,
+    /// Whether it wants the words, too.
+    pub texts: bool,
+}
 
 /// What the endpoints stand on.
 #[derive(Clone)]

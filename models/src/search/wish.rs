@@ -58,7 +58,7 @@ pub struct WebSearch {
     pub allowed: Vec<String>,
     /// Domains that are left out.
     pub blocked: Vec<String>,
-    /// The tool that Anthropic's dialect asks by, as it came.
+    /// The tool that Anthropic's dialect asks by (its type is dated), as it came.
     pub tool: Option<Tool>,
     /// The fields that asked, as they came: for an upstream of which nothing is known.
     pub fields: Map<String, Value>,
@@ -72,7 +72,8 @@ impl WebSearch {
         let mut wish = tool.map(|tool| {
             let mut wish = WebSearch::default();
             wish.read(&tool.extra);
-            WebSearch { tool: Some(tool), ..wish }
+            let is_dated = tool.extra.get("type").and_then(Value::as_str).is_some_and(|kind| kind.starts_with("web_search_2"));
+            WebSearch { tool: is_dated.then_some(tool), ..wish }
         });
         for name in FIELDS {
             let Some(value) = prompt.extra.shift_remove(name) else { continue };
@@ -196,6 +197,9 @@ mod tests {
         let wish = WebSearch::take(&mut both).expect("it asks");
         assert_eq!((wish.uses, wish.blocked, wish.tool), (Some(2), vec!["b.org".to_owned()], Some(server)));
         assert_eq!(both.tools.len(), 1);
+        // A chat tool that only says what it is: Anthropic would refuse it as it came.
+        let bare = WebSearch::take(&mut prompt(json!({}), vec![tool(json!({"type": "web_search"}))]));
+        assert_eq!(bare.map(|wish| wish.tool), Some(None));
         assert_eq!(WebSearch::take(&mut both), None);
     }
 }

@@ -6,12 +6,12 @@ use axum::http::HeaderMap;
 use axum::http::header::CACHE_CONTROL;
 use futures::stream::BoxStream;
 use futures::{FutureExt, Stream, StreamExt};
-use models::{Delta, Prompt, Usage};
+use models::{Delta, Message, Prompt, Role, Usage};
 use router::cost::prompt_tokens;
 use router::limit::{KeyId, Policy, Use};
 use router::{
     Answer, Attempt, AttemptLog, CacheControl, CacheReport, Cost, Decision, Ledger, Lookup, Record, RouteError, Router, Scope, Speakers,
-    Work, Works,
+    Texts, Work, Works,
 };
 use tokio::time::Instant;
 
@@ -22,6 +22,8 @@ use crate::{ApiError, RecordSink};
 
 /// Tokens that an answer is taken to have where nobody bounds it, until it is known.
 const USUAL_ANSWER: u64 = 512;
+/// Longest text of a record, bytes; what is longer is cut.
+const LONGEST_TEXT: usize = 64 * 1_024;
 
 /// Whose call it is, and where its books are kept.
 #[derive(Clone)]
@@ -155,8 +157,15 @@ impl Account {
 
     /// What is asked, and what it is taken to use; `None` where nothing is limited.
     pub fn ask(&self, prompt: &Prompt, user: Option<&str>, stream: bool, signals: Vec<&'static str>) -> Option<Usage> {
+        let wants_texts = self.0.sink.as_ref().is_some_and(|sink| sink.texts);
         let mut state = self.lock();
         let record = &mut state.record;
+        record.texts = wants_texts.then(|| {
+            let last = prompt.messages.iter().rfind(|message| message.role == Role::User);
+            let mut texts = Texts::default();
+            append(&mut texts.prompt, &last.map(Message::words).unwrap_or_default());
+            texts
+        });
         (record.model, record.user) = (prompt.model.clone(), user.map(str::to_owned));
         (record.stream, record.signals) = (stream, signals);
         let output_tokens = prompt.sampling.max_tokens.map_or(USUAL_ANSWER, u64::from);
@@ -293,6 +302,12 @@ fn scope<'a>(tenant: &'a str, prompt: &'a Prompt, decision: &'a Decision) -> Sco
     }
 }
 
+/// Adds to a recorded text as far as there is room.
+fn append(text: &mut String, more: &str) {
+    let room = LONGEST_TEXT.saturating_sub(text.len());
+    text.push_str(&more[..more.floor_char_boundary(room)]);
+}
+
 /// Pieces of an answer on their way, and noted. The pieces are let go first, so that their attempts are over when the books are closed.
 struct Followed {
     deltas: BoxStream<'static, Result<Delta, RouteError>>,
@@ -309,9 +324,13 @@ impl Stream for Followed {
             match item {
                 Ok(Delta::Usage(usage)) => account.lock().record.usage = Some(*usage),
                 Ok(Delta::Finish(finish)) => account.lock().record.finish = Some(*finish),
-                Ok(Delta::Text(_) | Delta::ToolCall { .. } | Delta::Reasoning(_)) => {
+                Ok(content @ (Delta::Text(_) | Delta::ToolCall { .. } | Delta::Reasoning(_))) => {
                     let began = account.0.began;
-                    account.lock().record.first_content.get_or_insert_with(|| began.elapsed());
+                    let record = &mut account.lock().record;
+                    record.first_content.get_or_insert_with(|| began.elapsed());
+                    if let (Some(texts), Delta::Text(text)) = (&mut record.texts, content) {
+                        append(&mut texts.answer, text);
+                    }
                 }
                 Ok(Delta::Signature(_) | Delta::Redacted(_) | Delta::Extra(_)) => {}
                 Err(error) => account.lock().record.error = Some(error.code().to_owned()),
@@ -337,7 +356,7 @@ impl Drop for Open {
         ticket.settle(Use { requests: 1, tokens: used.sum(), cost });
         if let Some(sink) = &self.sink {
             record.total = Some(self.began.elapsed());
-            sink(record);
+            (sink.take)(record);
         }
     }
 }

@@ -106,7 +106,7 @@ fn a_wrong_shape_names_its_field() {
         (with(json!({ "seed": 0.5 })), "seed"),
         (with(json!({ "metadata": [] })), "metadata"),
         (with(json!({ "user": 1 })), "user"),
-        (with(json!({ "tools": [{ "type": "web" }] })), "tools[0].type"),
+        (with(json!({ "tools": [{ "type": 7 }] })), "tools[0].type"),
         (with(json!({ "tools": [{ "type": "function", "function": {} }] })), "tools[0].function.name"),
         (with(json!({ "timbre": { "signals": ["mood"] } })), "timbre.signals[0]"),
     ] {
