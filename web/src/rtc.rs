@@ -5,6 +5,7 @@
 //! is what was heard. The server is an ICE-lite agent (RFC 8445 section 2.5): it has addresses that clients can reach, and only answers.
 //! Not here: TURN, ICE over TCP, and restarts.
 
+mod connection;
 mod intake;
 mod offer;
 mod peer;
@@ -83,14 +84,14 @@ async fn call(calls: &Calls, key: KeyId, asked: Result<Query<Asked>, QueryReject
     if let Some(session) = offer.session {
         realtime.configure(session)?;
     }
-    let (answer, connection) = peer::connect(&offer.sdp, &calls.port)?;
+    let (answer, connected) = connection::connect(&offer.sdp, &calls.port)?;
     let session = realtime.id().to_owned();
     let id = session.replacen("sess", "rtc", 1);
     info!(call = %session, model = %realtime.config().model, transport = "webrtc", "Call began.");
-    let config = peer::carried(realtime.config().clone());
+    let config = connection::carried(realtime.config().clone());
     let realtimes = &calls.shared.realtimes;
     let line = Line::new(realtime, config, calls.shared.books(key), &realtimes.answer);
-    let peer = Peer::new(connection, calls.port.clone(), line, realtimes.limits.clone())
+    let peer = Peer::new(connected, calls.port.clone(), line, realtimes.limits.clone())
         .map_err(|error| ApiError::new(500, "server_error", format!("The call cannot begin: {error}.")))?;
     let mut tasks = calls.tasks.lock().unwrap_or_else(PoisonError::into_inner);
     while tasks.try_join_next().is_some() {}
