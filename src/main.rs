@@ -62,6 +62,8 @@ enum ConfigCommand {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     log_to_stderr();
+    // Until it is known what is to be done: what is huge once stays so.
+    let_pages_be_huge(!matches!(cli.command, Command::Serve));
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -102,9 +104,7 @@ async fn run(cli: Cli) -> Result<()> {
 }
 
 async fn serve(config: config::Config) -> Result<()> {
-    if !config.models.local {
-        use_small_pages();
-    }
+    let_pages_be_huge(config.models.local);
     let running = timbre::serve::serve(config).await?;
     println!("Timbre listens on http://{}", running.address);
     shutdown_signal().await;
@@ -113,12 +113,12 @@ async fn serve(config: config::Config) -> Result<()> {
     Ok(())
 }
 
-/// Keeps the system from backing memory with pages of 2 MB, of which a gateway uses a small part each: it holds 25 MB instead of 39 and is
-/// no slower. Models, which fill theirs, gain from them.
-fn use_small_pages() {
+/// Whether the system may back memory with pages of 2 MB. A gateway uses a small part of each: it holds a third less without them and is no
+/// slower. Models, which fill theirs, gain from them.
+fn let_pages_be_huge(huge: bool) {
     #[cfg(target_os = "linux")]
-    if let Err(error) = nix::sys::prctl::set_thp_disable(true) {
-        tracing::debug!(%error, "Huge pages stay on.");
+    if let Err(error) = nix::sys::prctl::set_thp_disable(!huge) {
+        tracing::debug!(%error, "Huge pages are as they were.");
     }
 }
 

@@ -30,6 +30,7 @@ pub(crate) struct Line {
 }
 
 /// What happened on a line.
+#[expect(clippy::large_enum_variant, reason = "taken apart where it is made, never kept")]
 pub(crate) enum Next {
     /// The session tells something.
     Told(Event),

@@ -81,7 +81,7 @@ pub(super) fn connect(offer: &str, port: &Port) -> Result<(String, Connection), 
 
 fn blank(now: std::time::Instant) -> rtc::shared::error::Result<RTCPeerConnection> {
     let mut media = MediaEngine::default();
-    let codec = RTCRtpCodecParameters { rtp_codec: opus(), payload_type: OPUS, ..RTCRtpCodecParameters::default() };
+    let codec = RTCRtpCodecParameters { rtp_codec: opus(), payload_type: OPUS };
     media.register_codec(codec, RtpCodecKind::Audio)?;
     let settings = SettingEngineBuilder::new()
         .with_lite(true)
