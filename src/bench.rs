@@ -9,6 +9,7 @@ mod clips;
 mod energy;
 pub mod gateway;
 mod http;
+mod interruptions;
 mod load;
 mod noise;
 mod playback;
@@ -68,6 +69,8 @@ enum What {
     EmbeddedTurn,
     /// Speech onset to the last byte of the reply it interrupts.
     Bargein,
+    /// Speech and other sound over an answer: which interrupts.
+    Interruptions,
     /// Many talking sessions.
     Sessions,
     /// Many silent sessions.
@@ -122,6 +125,7 @@ impl What {
         What::Turn,
         What::Endpoint,
         What::Bargein,
+        What::Interruptions,
         What::EmbeddedTurn,
         What::Sessions,
         What::Silence,
@@ -136,6 +140,9 @@ async fn measure(bench: &Bench, config: Option<&Path>, what: What) -> anyhow::Re
     if what == What::Stt {
         return stt::engines(&clips::load(READ, ALL_READ)?).await;
     }
+    if what == What::Interruptions {
+        return interruptions::rows().await;
+    }
     if what == What::Gateway {
         let effort = gateway::Effort { round: Duration::from_secs(bench.seconds.max(1)), requests: bench.requests };
         return gateway::rows(effort).await;
@@ -148,7 +155,7 @@ async fn measure(bench: &Bench, config: Option<&Path>, what: What) -> anyhow::Re
     let few = || clips::load(READ, bench.clips.min(FEW));
     let (addr, parallel) = (server.addr, bench.parallel);
     match what {
-        What::All | What::Stt | What::Gateway | What::Faults => Ok(vec![]),
+        What::All | What::Stt | What::Interruptions | What::Gateway | What::Faults => Ok(vec![]),
         What::Finals => stt::finals(addr, INSTANT, &few()?, parallel).await,
         What::Turn => Ok(turn::rows(&turn::play(addr, INSTANT, Ends::Default, &clips()?, parallel).await?)),
         What::EmbeddedTurn => Ok(turn::embedded_rows(&turn::play(addr, EMBEDDED, Ends::Default, &few()?, 1).await?)),

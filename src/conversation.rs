@@ -4,7 +4,8 @@
 //! here: what the caller does (silent, speaking, pausing) and what we do (nothing, thinking, speaking, holding our breath).
 //!
 //! A pause is asked about as soon as it may be one, and again as it grows; the surer the answer that the turn is over, the less silence
-//! it takes. A caller who speaks into our answer silences it at once; only if they go on, or say more than "mm-hm", is it given up.
+//! it takes. A caller who speaks into our answer silences it at once; it is given up only where a voice said a word of its own, not for a
+//! cough, a laugh, an "mm-hm", music or a keyboard: then it goes on where it stopped.
 
 use std::num::NonZeroU32;
 
@@ -46,8 +47,10 @@ pub enum Ends {
 pub enum Input {
     /// The detector decided about the caller's voice.
     Voice(ActivityEvent),
-    /// A window of sound passed.
-    Window,
+    /// A window of sound passed: how likely it held speech.
+    Window(Probability),
+    /// What was said into our answer so far; `None` where nobody can tell yet.
+    Words(Option<String>),
     /// The pause asked about was judged: how likely the turn is over, and the words so far.
     Judged {
         /// By the sound.
@@ -82,6 +85,8 @@ pub enum Output {
     },
     /// A pause begins: have the words so far ready, if nothing else waits to be heard.
     Draft,
+    /// Ask for the words so far of somebody who speaks into our answer.
+    Listen,
     /// Ask whether the turn is over, by the sound and by the words so far.
     Ask {
         /// Whether the pause is still short: most short ones are none, and may be spared the question.
@@ -96,6 +101,8 @@ pub enum Output {
         /// Whether to answer.
         respond: bool,
     },
+    /// Answer the turn that ended while an answer that may not be interrupted was in progress.
+    Answer,
     /// It was no speech worth a turn: forget it.
     Forget,
     /// Let no sound of this answer out for now.
@@ -116,16 +123,42 @@ const QUESTIONS: [(Samples, Output); 5] = [
     (Rate::MODEL.samples_in_ms(416), Output::Ask { early: false }),
     (Rate::MODEL.samples_in_ms(608), Output::Ask { early: false }),
 ];
-/// Speech this long into our answer is meant.
-const MEANT: Samples = Rate::MODEL.samples_in_ms(250);
-/// Silence after which a shorter sound was none of our business.
+/// When the words of somebody who speaks into our answer are asked for, counted from the onset: early enough to be known within half a
+/// second, and late enough to hold a word.
+const WORDS: [Samples; 3] = [Rate::MODEL.samples_in_ms(352), Rate::MODEL.samples_in_ms(800), Rate::MODEL.samples_in_ms(1_500)];
+/// Who speaks for so long into our answer means it, whatever the words.
+const INSISTS: Samples = Rate::MODEL.samples_in_ms(2_000);
+/// How much like speech a sound must be all along to interrupt: of recorded noises, laughs and sighs few are, of speech nearly all.
+const VOICE: f32 = 0.6;
+/// A sound shorter than this says nothing.
+const WORD: Samples = Rate::MODEL.samples_in_ms(120);
+/// Silence after which a sound without words was none of our business.
 const FALSE_ALARM: Samples = Rate::MODEL.samples_in_ms(200);
+/// The same where its words are still awaited.
+const FORGOTTEN: Samples = Rate::MODEL.samples_in_ms(600);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Caller {
     Silent,
-    Speaking { onset: Samples, announced: bool },
-    Pausing { onset: Samples, announced: bool, since: Samples, asked: usize, needed: Option<Samples> },
+    Speaking { onset: Samples, doubt: Option<Doubt> },
+    Pausing { onset: Samples, doubt: Option<Doubt>, since: Samples, asked: usize, needed: Option<Samples> },
+}
+
+/// What is known of a sound over our answer that may be meant for us or not. Once it is, there is no doubt, and the client is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Doubt {
+    /// Windows of it.
+    windows: u16,
+    /// Sum of their likelihoods of speech.
+    speech: f32,
+    /// How often its words were asked for.
+    asked: u8,
+}
+
+impl Doubt {
+    fn is_voice(&self) -> bool {
+        self.speech >= VOICE * f32::from(self.windows)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -144,18 +177,22 @@ pub struct Conversation {
     caller: Caller,
     reply: Reply,
     /// A turn ended while an answer that may not be interrupted was in progress.
-    owed: Option<Samples>,
+    owed: bool,
 }
 
 impl Conversation {
     /// A call in which nobody has spoken.
     pub fn new(rules: Rules) -> Conversation {
-        Conversation { rules, caller: Caller::Silent, reply: Reply::None, owed: None }
+        Conversation { rules, caller: Caller::Silent, reply: Reply::None, owed: false }
     }
 
-    /// Other rules from now on.
-    pub fn follow(&mut self, rules: Rules) {
+    /// Other rules from now on, and what they ask for at once.
+    #[must_use]
+    pub fn follow(&mut self, rules: Rules) -> Vec<Output> {
         self.rules = rules;
+        let doubted = matches!(self.caller, Caller::Speaking { doubt: Some(_), .. } | Caller::Pausing { doubt: Some(_), .. });
+        // A client that ends turns itself has nobody's voice judged: what is held would be held for good.
+        if rules.ends == Ends::Manual && doubted { self.cleared() } else { Vec::new() }
     }
 
     /// The answer in progress.
@@ -171,13 +208,14 @@ impl Conversation {
     pub fn handle(&mut self, now: Samples, input: Input) -> Vec<Output> {
         match input {
             Input::Voice(event) => self.voice(event),
-            Input::Window => self.window(now),
+            Input::Window(speech) => self.window(now, speech),
+            Input::Words(words) => self.words(words.as_deref()),
             Input::Judged { over, words } => self.judged(now, over, words.as_deref()),
             Input::Commit => self.commit(now),
             Input::Cleared => self.cleared(),
             Input::ReplyBegan(id) => {
                 self.reply = Reply::Thinking(id);
-                self.owed = None;
+                self.owed = false;
                 Vec::new()
             }
             Input::ReplySpeaks(id) => {
@@ -191,7 +229,9 @@ impl Conversation {
                     return Vec::new();
                 }
                 self.reply = Reply::None;
-                self.owed.take().map(|at| Output::EndTurn { at, respond: true }).into_iter().collect()
+                // Who speaks again is answered when they have finished.
+                let owed = std::mem::take(&mut self.owed) && self.caller == Caller::Silent;
+                if owed { vec![Output::Answer] } else { Vec::new() }
             }
         }
     }
@@ -212,15 +252,15 @@ impl Conversation {
                 if !held {
                     outputs.push(Output::Announce { at });
                 }
-                self.caller = Caller::Speaking { onset: at, announced: !held };
+                self.caller = Caller::Speaking { onset: at, doubt: held.then(Doubt::default) };
                 outputs
             }
-            (ActivityEvent::Paused { at }, Caller::Speaking { onset, announced }) => {
-                self.caller = Caller::Pausing { onset, announced, since: at, asked: 0, needed: None };
+            (ActivityEvent::Paused { at }, Caller::Speaking { onset, doubt }) => {
+                self.caller = Caller::Pausing { onset, doubt, since: at, asked: 0, needed: None };
                 Vec::new()
             }
-            (ActivityEvent::Resumed { .. }, Caller::Pausing { onset, announced, asked, .. }) => {
-                self.caller = Caller::Speaking { onset, announced };
+            (ActivityEvent::Resumed { .. }, Caller::Pausing { onset, doubt, asked, .. }) => {
+                self.caller = Caller::Speaking { onset, doubt };
                 if asked > 0 { vec![Output::GoOn] } else { Vec::new() }
             }
             // The detector's own end comes only where no rule of ours was quicker.
@@ -229,21 +269,31 @@ impl Conversation {
         }
     }
 
-    fn window(&mut self, now: Samples) -> Vec<Output> {
+    fn window(&mut self, now: Samples, speech: Probability) -> Vec<Output> {
         match &mut self.caller {
-            Caller::Silent => Vec::new(),
-            Caller::Speaking { onset, announced } => {
-                if !*announced && now.saturating_sub(*onset) >= MEANT {
-                    *announced = true;
-                    let at = *onset;
-                    return self.give_way(at);
+            Caller::Silent | Caller::Speaking { doubt: None, .. } => Vec::new(),
+            Caller::Speaking { onset, doubt: Some(doubt) } => {
+                doubt.windows += 1;
+                doubt.speech += speech.get();
+                let length = now.saturating_sub(*onset);
+                if length >= INSISTS && doubt.is_voice() {
+                    return self.give_way();
                 }
-                Vec::new()
+                match WORDS.get(usize::from(doubt.asked)) {
+                    Some(at) if length >= *at => {
+                        doubt.asked += 1;
+                        vec![Output::Listen]
+                    }
+                    Some(_) | None => Vec::new(),
+                }
             }
-            Caller::Pausing { onset, announced, since, asked, needed } => {
+            Caller::Pausing { onset, doubt, since, asked, needed } => {
                 let silence = now.saturating_sub(*since);
-                if !*announced && since.saturating_sub(*onset) < MEANT && silence >= FALSE_ALARM {
-                    return self.forget();
+                if doubt.is_some() {
+                    let short = since.saturating_sub(*onset) < WORD;
+                    if silence >= if short { FALSE_ALARM } else { FORGOTTEN } {
+                        return self.forget();
+                    }
                 }
                 match self.rules.ends {
                     Ends::Manual => Vec::new(),
@@ -274,26 +324,42 @@ impl Conversation {
     }
 
     fn judged(&mut self, now: Samples, over: Probability, words: Option<&str>) -> Vec<Output> {
-        let Caller::Pausing { announced, since, needed, asked, .. } = &mut self.caller else { return Vec::new() };
-        if *asked == 0 {
-            return Vec::new();
+        let Caller::Pausing { doubt, asked: 1.., .. } = self.caller else { return Vec::new() };
+        let mut outputs = Vec::new();
+        if let Some(doubt) = doubt {
+            if !doubt.is_voice() || words.is_some_and(says_nothing) {
+                return self.forget();
+            }
+            outputs = self.give_way();
         }
-        if !*announced && words.is_some_and(is_backchannel) {
-            return self.forget();
-        }
-        let Ends::Judged { sure, unsure } = self.rules.ends else { return Vec::new() };
+        let (Ends::Judged { sure, unsure }, Caller::Pausing { since, needed, .. }) = (self.rules.ends, &mut self.caller) else {
+            return outputs;
+        };
         let over = words.map_or(over, |words| weigh(over, words)).get();
         // Half sure takes an eighth of the wait: most of it is for the clearly unfinished.
         let doubt = (1.0 - over).powi(3);
         let wait = Samples(sure.0 + ((unsure.0.saturating_sub(sure.0)) as f32 * doubt) as u64);
         *needed = Some(wait);
         let at = *since;
-        if now.saturating_sub(at) >= wait { self.end_turn(at) } else { Vec::new() }
+        if now.saturating_sub(at) >= wait {
+            outputs.extend(self.end_turn(at));
+        }
+        outputs
+    }
+
+    fn words(&mut self, words: Option<&str>) -> Vec<Output> {
+        match self.caller {
+            Caller::Speaking { doubt: Some(doubt), .. } if doubt.is_voice() && !words.is_some_and(says_nothing) => self.give_way(),
+            Caller::Silent | Caller::Speaking { .. } | Caller::Pausing { .. } => Vec::new(),
+        }
     }
 
     fn commit(&mut self, now: Samples) -> Vec<Output> {
+        // Whoever ends a turn means it.
+        let mut outputs = self.give_way();
         self.caller = Caller::Silent;
-        vec![Output::EndTurn { at: now, respond: false }]
+        outputs.push(Output::EndTurn { at: now, respond: false });
+        outputs
     }
 
     fn cleared(&mut self) -> Vec<Output> {
@@ -308,8 +374,12 @@ impl Conversation {
     }
 
     /// The caller means it: the answer is given up.
-    fn give_way(&mut self, onset: Samples) -> Vec<Output> {
-        let mut outputs = vec![Output::Announce { at: onset }];
+    fn give_way(&mut self) -> Vec<Output> {
+        let (Caller::Speaking { onset, doubt } | Caller::Pausing { onset, doubt, .. }) = &mut self.caller else { return Vec::new() };
+        if doubt.take().is_none() {
+            return Vec::new();
+        }
+        let mut outputs = vec![Output::Announce { at: *onset }];
         if let Reply::Held(id) = self.reply {
             self.reply = Reply::None;
             outputs.push(Output::Interrupt(id));
@@ -328,14 +398,16 @@ impl Conversation {
     }
 
     fn end_turn(&mut self, at: Samples) -> Vec<Output> {
-        let mut outputs = match self.caller {
-            Caller::Speaking { onset, announced: false } | Caller::Pausing { onset, announced: false, .. } => self.give_way(onset),
-            Caller::Silent | Caller::Speaking { .. } | Caller::Pausing { .. } => Vec::new(),
-        };
+        if let Caller::Speaking { doubt: Some(doubt), .. } | Caller::Pausing { doubt: Some(doubt), .. } = self.caller
+            && !doubt.is_voice()
+        {
+            return self.forget();
+        }
+        let mut outputs = self.give_way();
         self.caller = Caller::Silent;
         let busy = self.reply != Reply::None;
         if self.rules.respond && busy {
-            self.owed = Some(at);
+            self.owed = true;
         }
         outputs.push(Output::EndTurn { at, respond: self.rules.respond && !busy });
         outputs
@@ -366,14 +438,55 @@ fn weigh(over: Probability, words: &str) -> Probability {
     Probability::new(over.get() * factor)
 }
 
-/// Sounds of listening, not of taking the word.
-fn is_backchannel(words: &str) -> bool {
+/// Sounds of listening, not of taking the word: or what recognisers make of a cough and a laugh ("you", above all).
+fn says_nothing(words: &str) -> bool {
     const LISTENING: &[&str] = &[
-        "ah", "aha", "hm", "hmm", "mhm", "mm", "mmhm", "mmhmm", "mmm", "oh", "okay", "ok", "right", "sure", "uhhuh", "yeah", "yep", "yes",
+        "ah",
+        "aha",
+        "claro",
+        "eh",
+        "er",
+        "ha",
+        "hah",
+        "haha",
+        "hai",
+        "hey",
+        "hm",
+        "hmm",
+        "huh",
+        "ja",
+        "mhm",
+        "mm",
+        "mmhm",
+        "mmhmm",
+        "mmm",
+        "o",
+        "oh",
+        "ok",
+        "okay",
+        "oui",
+        "right",
+        "si",
+        "sure",
+        "sí",
+        "uh",
+        "uhhuh",
+        "um",
+        "vale",
+        "yeah",
+        "yep",
+        "yes",
+        "you",
+        "うん",
+        "ええ",
+        "はい",
+        "嗯",
+        "네",
+        "हाँ",
     ];
     let letters = |word: &str| word.chars().filter(|c| c.is_alphabetic()).collect::<String>().to_lowercase();
     let words: Vec<String> = words.split_whitespace().map(letters).filter(|word| !word.is_empty()).collect();
-    words.len() <= 2 && words.iter().all(|word| LISTENING.contains(&word.as_str()))
+    words.iter().all(|word| LISTENING.contains(&word.as_str()))
 }
 
 #[cfg(test)]

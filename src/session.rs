@@ -217,9 +217,10 @@ impl Session {
                     self.language = config.language;
                 }
                 self.config = *config;
-                self.conversation.follow(rules(&self.config));
+                let outputs = self.conversation.follow(rules(&self.config));
                 follow(&mut self.hearing, &self.config);
-                self.tell(Event::Updated).await
+                self.tell(Event::Updated).await?;
+                self.perform(outputs).await
             }
             Command::Append(bytes) => match self.hearing.append(&bytes) {
                 Ok(()) => Ok(()),
@@ -321,15 +322,18 @@ impl Session {
                 self.hearing.hear(&self.engines, from, item, hint);
             }
             match self.hearing.window(!manual) {
-                Ok(Some(event)) => self.decide(Input::Voice(event)).await?,
-                Ok(None) => {}
+                Ok((speech, event)) => {
+                    if let Some(event) = event {
+                        self.decide(Input::Voice(event)).await?;
+                    }
+                    if !manual {
+                        self.decide(Input::Window(speech)).await?;
+                    }
+                }
                 Err(error) => {
                     warn!(call = %self.id, %error, "The voice detector failed.");
                     self.fail(None, "server_error", None, error.to_string()).await?;
                 }
-            }
-            if !manual {
-                self.decide(Input::Window).await?;
             }
         }
         Ok(())
@@ -337,7 +341,12 @@ impl Session {
 
     /// Does what the conversation decides about `input`.
     async fn decide(&mut self, input: Input) -> Told {
-        for output in self.conversation.handle(self.hearing.now(), input) {
+        let outputs = self.conversation.handle(self.hearing.now(), input);
+        self.perform(outputs).await
+    }
+
+    async fn perform(&mut self, outputs: Vec<Output>) -> Told {
+        for output in outputs {
             match output {
                 Output::Hear { from } => {
                     let (item, hint) = (self.name("item"), self.hint());
@@ -351,6 +360,7 @@ impl Session {
                     }
                 }
                 Output::Draft => self.draft_pause(),
+                Output::Listen => Box::pin(self.listen()).await?,
                 Output::Ask { early } => self.ask(early).await?,
                 Output::GoOn => {
                     self.judging = None;
@@ -359,6 +369,7 @@ impl Session {
                     }
                 }
                 Output::EndTurn { at, respond } => self.end_turn(at, respond).await?,
+                Output::Answer => self.answer_at_last().await?,
                 Output::Forget => {
                     self.judging = None;
                     self.hearing.quiet();

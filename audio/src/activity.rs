@@ -127,6 +127,14 @@ impl Activity {
         }
     }
 
+    /// A window goes by unjudged: the clock goes on, and whoever speaks goes on speaking.
+    pub fn pass(&mut self) {
+        if let State::Rising { .. } = self.state {
+            self.state = State::Quiet;
+        }
+        self.now += self.rules.window;
+    }
+
     fn rise(&mut self, onset: Samples) -> Option<ActivityEvent> {
         if self.now.saturating_sub(onset) < self.rules.shortest {
             self.state = State::Rising { onset };
@@ -231,6 +239,16 @@ mod tests {
     fn padding_never_reaches_into_the_last_speech() {
         let mut activity = Activity::new(ActivityRules { silence: Samples(1), ..rules() });
         assert_eq!(run(&mut activity, "99099"), "start 0 from 0, end 2, start 3 from 2");
+    }
+
+    #[test]
+    fn the_clock_goes_on_while_nobody_judges() {
+        let mut activity = Activity::new(rules());
+        run(&mut activity, "9");
+        (0..4).for_each(|_| activity.pass());
+        assert_eq!(run(&mut activity, "99"), "start 5 from 2");
+        (0..4).for_each(|_| activity.pass());
+        assert_eq!(run(&mut activity, "90"), "pause 12");
     }
 
     #[test]

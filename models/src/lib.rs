@@ -74,6 +74,8 @@ pub enum Sound {
     Frame(Frame),
     /// The speaker paused: say now what was heard so far. More may follow.
     Pause,
+    /// Are there words in it? A rough draft will do, in whatever language is the quickest. More follows.
+    Glance,
 }
 
 /// What a transcriber says. The stream ends after the one `Utterance`, which comes when the sound has ended.
@@ -83,6 +85,8 @@ pub enum Heard {
     Partial(Partial),
     /// The answer to a [`Sound::Pause`]: the draft of everything before it. It does not come where more sound came first.
     Paused(Partial),
+    /// The answer to a [`Sound::Glance`]. It does not come where a pause or the end came first.
+    Glanced(String),
     /// The final transcript.
     Utterance(Utterance),
 }
@@ -100,7 +104,7 @@ pub struct Hint {
     pub partials: bool,
 }
 
-/// How soon a transcriber answers a [`Sound::Pause`].
+/// How soon a transcriber answers a [`Sound::Pause`] or a [`Sound::Glance`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attention {
     /// It does not: it speaks at the end only.
@@ -116,7 +120,7 @@ pub trait Transcriber: Send + Sync {
     /// Transcribes one utterance. Dropping the stream stops the work.
     fn transcribe(&self, sound: BoxStream<'static, Sound>, hint: Hint) -> BoxStream<'static, Result<Heard, ModelError>>;
 
-    /// Whether it answers a [`Sound::Pause`], and how soon.
+    /// Whether it answers a [`Sound::Pause`] and a [`Sound::Glance`], and how soon.
     fn attention(&self) -> Attention {
         Attention::Never
     }

@@ -81,6 +81,21 @@ pub(crate) fn load(part: &str, most: usize) -> anyhow::Result<Vec<Clip>> {
     Ok(clips)
 }
 
+/// Every `step`th recording under `part` of the folder, mono at [`Rate::MODEL`], with its name.
+pub(crate) fn sounds(part: &str, step: usize) -> anyhow::Result<Vec<(String, Vec<f32>)>> {
+    let folder = folder();
+    let list = folder.join("MANIFEST.tsv");
+    let missing = || format!("there is no recorded sound at {}: name its folder in TIMBRE_DATA", list.display());
+    let list = std::fs::read_to_string(&list).with_context(missing)?;
+    let files = list.lines().filter_map(|line| line.split('\t').next()).filter(|file| file.starts_with(part));
+    let read = |file: &str| {
+        let bytes = std::fs::read(folder.join(file)).with_context(|| format!("cannot read {file} of the recorded sound"))?;
+        let recording = audio::container::decode(&bytes, LONGEST).with_context(|| format!("cannot decode {file}"))?;
+        Ok((file.to_owned(), resample(&recording.pcm, recording.rate, Rate::MODEL)))
+    };
+    files.step_by(step).map(read).collect()
+}
+
 /// File and text of each line about `part` that has a text (columns: file, source, licence, language, label, speaker, length).
 fn entries<'a>(list: &'a str, part: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
     list.lines().filter_map(move |line| {

@@ -16,7 +16,7 @@ pub(crate) fn quiet() -> Utf8Bytes {
 }
 
 /// The same noise in every run (linear congruential, Knuth's constants for 64 bits).
-fn noise(samples: usize) -> Vec<f32> {
+pub(crate) fn noise(samples: usize) -> Vec<f32> {
     let mut state = 1_u64;
     let mut next = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

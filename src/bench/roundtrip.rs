@@ -36,7 +36,7 @@ pub(crate) async fn rows(addr: SocketAddr) -> anyhow::Result<Vec<Row>> {
         let heard: Vec<Heard> = listener.transcribe(sound, hint).try_collect().await?;
         let heard = heard.iter().find_map(|heard| match heard {
             Heard::Utterance(utterance) => Some(utterance.text.as_str()),
-            Heard::Partial(_) | Heard::Paused(_) => None,
+            Heard::Partial(_) | Heard::Paused(_) | Heard::Glanced(_) => None,
         });
         // A recogniser may write a number in figures or in words; either is right.
         let against = |said: &str| WordErrors::between(said, heard.unwrap_or_default());

@@ -45,7 +45,7 @@ pub(crate) async fn engines(clips: &[Clip]) -> anyhow::Result<Vec<Row>> {
             let heard: Vec<Heard> = transcriber.transcribe(sound, Hint { language, ..Hint::default() }).try_collect().await?;
             let text = heard.iter().find_map(|heard| match heard {
                 Heard::Utterance(utterance) => Some(utterance.text.as_str()),
-                Heard::Partial(_) | Heard::Paused(_) => None,
+                Heard::Partial(_) | Heard::Paused(_) | Heard::Glanced(_) => None,
             });
             errors.push(WordErrors::between(&clip.text, text.unwrap_or_default()));
         }

@@ -19,13 +19,15 @@ fn check(rules: Rules, script: &str, expected: &str) {
             "pause" => Input::Voice(ActivityEvent::Paused { at: now }),
             "resume" => Input::Voice(ActivityEvent::Resumed { at: now }),
             "end" => Input::Voice(ActivityEvent::Ended { at: now }),
-            "window" => Input::Window,
+            "window" => Input::Window(Probability::new(rest.parse().unwrap_or(1.0))),
+            "words" => Input::Words((rest != "?").then(|| rest.to_owned())),
             "judged" => {
                 let (over, words) = rest.split_once(' ').unwrap_or((rest, ""));
                 let words = (!words.is_empty()).then(|| words.to_owned());
                 Input::Judged { over: Probability::new(over.parse().expect("a probability")), words }
             }
             "commit" => Input::Commit,
+            "clear" => Input::Cleared,
             "reply" => Input::ReplyBegan(id(number())),
             "speaks" => Input::ReplySpeaks(id(number())),
             "ended" => Input::ReplyEnded(id(number())),
@@ -35,10 +37,12 @@ fn check(rules: Rules, script: &str, expected: &str) {
             said.push(match output {
                 Output::Hear { from } => format!("{} hear", ms(from)),
                 Output::Announce { at } => format!("{} announce {}", ms(now), ms(at)),
+                Output::Listen => format!("{} listen", ms(now)),
                 Output::Draft => format!("{} draft", ms(now)),
                 Output::Ask { .. } => format!("{} ask", ms(now)),
                 Output::GoOn => format!("{} go on", ms(now)),
                 Output::EndTurn { at, respond } => format!("{} end {} {}", ms(now), ms(at), if respond { "respond" } else { "wait" }),
+                Output::Answer => format!("{} answer", ms(now)),
                 Output::Forget => format!("{} forget", ms(now)),
                 Output::Hold(id) => format!("{} hold {}", ms(now), id.0),
                 Output::Release(id) => format!("{} release {}", ms(now), id.0),
@@ -103,13 +107,34 @@ fn a_fixed_silence_ends_the_turn_and_the_words_are_asked_for_early() {
     check(SILENCE, "0 start\n1000 pause\n1210 window\n1480 window\n1504 window", "0 hear, 0 announce 0, 1210 ask, 1504 end 1000 respond");
 }
 
+/// A call in which the caller speaks into an answer at 1000, and what follows.
+fn over_an_answer(script: &str, expected: &str) {
+    let expected = format!("1000 hear, 1000 hold 1, {expected}");
+    check(SEMANTIC, &format!("0 reply 1\n100 speaks 1\n1000 start\n1100 window\n{script}"), expected.trim_end_matches([',', ' ']));
+}
+
 #[test]
-fn a_caller_who_goes_on_speaking_interrupts() {
-    check(
-        SEMANTIC,
-        "0 reply 1\n100 speaks 1\n1000 start\n1100 window\n1256 window",
-        "1000 hear, 1000 hold 1, 1256 announce 1000, 1256 interrupt 1",
+fn a_caller_who_says_a_word_interrupts() {
+    over_an_answer("1360 window\n1400 words Wait a", "1360 listen, 1400 announce 1000, 1400 interrupt 1");
+    over_an_answer(
+        "1360 window\n1400 words Mm-hmm.\n1810 window\n1850 words Mm-hmm, but",
+        "1360 listen, 1810 listen, 1850 announce 1000, 1850 interrupt 1",
     );
+    // Where nobody can tell the words, the voice decides.
+    over_an_answer("1360 window\n1360 words ?", "1360 listen, 1360 announce 1000, 1360 interrupt 1");
+    over_an_answer("1360 window\n1400 words Mm.\n3010 window", "1360 listen, 3010 announce 1000, 3010 interrupt 1");
+    over_an_answer(
+        "1250 pause\n1320 window\n1380 window\n1400 judged 0.99 Stop.\n1460 window",
+        "1320 draft, 1380 ask, 1400 announce 1000, 1400 interrupt 1, 1460 end 1250 respond",
+    );
+}
+
+#[test]
+fn noise_does_not_interrupt_whatever_words_are_found_in_it() {
+    let noise = "1132 window 0.3\n1164 window 0.5\n1360 window 0.2\n";
+    over_an_answer(&format!("{noise}1400 words You know"), "1360 listen");
+    over_an_answer(&format!("{noise}1400 words ?\n3100 window 0.4"), "1360 listen, 3100 listen");
+    over_an_answer(&format!("{noise}1400 pause\n1410 words You know\n2010 window"), "1360 listen, 2010 forget, 2010 release 1");
 }
 
 #[test]
@@ -132,14 +157,37 @@ fn an_answer_that_may_not_be_interrupted_is_finished_first() {
     check(
         rules,
         "0 reply 1\n100 speaks 1\n1000 start\n2000 pause\n2064 window\n2130 window\n2200 judged 0.99\n3000 ended 1",
-        "1000 hear, 1000 announce 1000, 2064 draft, 2130 ask, 2200 end 2000 wait, 3000 end 2000 respond",
+        "1000 hear, 1000 announce 1000, 2064 draft, 2130 ask, 2200 end 2000 wait, 3000 answer",
     );
+}
+
+#[test]
+fn an_answer_that_is_owed_waits_for_a_caller_who_speaks_again() {
+    let rules = Rules { interrupt: false, ..SEMANTIC };
+    let turn = "0 reply 1\n100 speaks 1\n1000 start\n2000 pause\n2064 window\n2130 window\n2200 judged 0.99\n2500 start\n3000 ended 1";
+    let expected = "1000 hear, 1000 announce 1000, 2064 draft, 2130 ask, 2200 end 2000 wait, 2500 hear, 2500 announce 2500";
+    check(rules, turn, expected);
+    let more = "\n3500 pause\n3564 window\n3630 window\n3700 judged 0.99";
+    check(rules, &format!("{turn}{more}"), &format!("{expected}, 3564 draft, 3630 ask, 3700 end 3500 respond"));
 }
 
 #[test]
 fn a_client_that_commits_decides_alone() {
     let rules = Rules { ends: Ends::Manual, ..SEMANTIC };
     check(rules, "0 start\n1000 pause\n3000 window\n3100 commit", "0 hear, 0 announce 0, 3100 end 3100 wait");
+}
+
+#[test]
+fn nothing_is_held_for_good_when_the_client_ends_the_turn() {
+    over_an_answer("1200 commit", "1200 announce 1000, 1200 interrupt 1, 1200 end 1200 wait");
+    over_an_answer("1200 clear", "1200 release 1");
+    let mut conversation = Conversation::new(SEMANTIC);
+    let id = ReplyId(NonZeroU32::MIN);
+    let at = Samples(16_000);
+    for input in [Input::ReplyBegan(id), Input::ReplySpeaks(id), Input::Voice(ActivityEvent::Started { at, from: at })] {
+        let _ = conversation.handle(at, input);
+    }
+    assert_eq!(conversation.follow(Rules { ends: Ends::Manual, ..SEMANTIC }), [Output::Release(id)]);
 }
 
 #[test]

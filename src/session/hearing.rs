@@ -127,8 +127,8 @@ impl Hearing {
         self.now
     }
 
-    /// Takes the next window: what the detector decided, if it was asked.
-    pub(super) fn window(&mut self, detect: bool) -> Result<Option<ActivityEvent>, ModelError> {
+    /// Takes the next window: how likely it is speech, if that was asked, and what is decided of it.
+    pub(super) fn window(&mut self, detect: bool) -> Result<(Probability, Option<ActivityEvent>), ModelError> {
         let mut window = [0.0; WINDOW];
         for (to, from) in window.iter_mut().zip(self.pending.drain(..WINDOW)) {
             *to = from;
@@ -143,9 +143,11 @@ impl Hearing {
             listening.push(Frame::new(&window[..], Rate::MODEL, at));
         }
         if !detect {
-            return Ok(None);
+            self.activity.pass();
+            return Ok((Probability::ZERO, None));
         }
-        Ok(self.activity.push((self.judge)(&window)?))
+        let speech = (self.judge)(&window)?;
+        Ok((speech, self.activity.push(speech)))
     }
 
     /// Forgets what the detector thinks is being said.
@@ -202,6 +204,14 @@ impl Listening {
     pub(super) fn pause(&mut self) {
         if self.held.is_none() && self.sound.try_send(Sound::Pause).is_ok() {
             self.held = Some(Vec::new());
+        }
+    }
+
+    /// Asks whether there are words so far.
+    pub(super) fn glance(&mut self) {
+        if self.held.is_none() {
+            // Where the queue is full the transcriber is behind: it is asked again, or the pause is.
+            let _ = self.sound.try_send(Sound::Glance);
         }
     }
 

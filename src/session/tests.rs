@@ -1,5 +1,7 @@
 //! Calls with engines that do what the script says, in virtual time.
 
+mod invariants;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -8,8 +10,8 @@ use audio::{Frame, Rate, Samples};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use models::{
-    Attention, Delta, Finish, Heard, Hint, LanguageModel, ModelError, Partial, Prompt, Sound, Spoken, Synthesizer, Transcriber, Utterance,
-    Voice, Word,
+    Attention, Delta, ErrorKind, Finish, Heard, Hint, LanguageModel, ModelError, Partial, Prompt, Sound, Spoken, Synthesizer, Transcriber,
+    Utterance, Voice, Word,
 };
 use router::limit::{Allowance, Limit, Meter, Policy, Window};
 use router::{Ledger, Record};
@@ -43,7 +45,8 @@ impl Transcriber for Ears {
             loop {
                 match sound.next().await {
                     Some(Sound::Frame(frame)) => samples += frame.pcm.len(),
-                    Some(Sound::Pause) if deaf => {}
+                    Some(Sound::Pause | Sound::Glance) if deaf => {}
+                    Some(Sound::Glance) => return Some((Ok(Heard::Glanced(said(samples))), (sound, samples, false))),
                     Some(Sound::Pause) => {
                         let covers = Samples(samples as u64).duration(Rate::MODEL);
                         let partial = Partial { text: said(samples), covers };
@@ -60,14 +63,24 @@ impl Transcriber for Ears {
     }
 }
 
-/// Repeats the last message, a word at a time.
+/// Repeats the last message, a word at a time. Asked to, it breaks half-way, or calls a function.
 struct Echo;
 
 impl LanguageModel for Echo {
     fn complete(&self, prompt: Prompt) -> BoxStream<'static, Result<Delta, ModelError>> {
         let last = prompt.messages.last().map(models::Message::words).unwrap_or_default();
         let words: Vec<_> = format!("You said {last}").split_inclusive(' ').map(|word| Ok(Delta::Text(word.to_owned()))).collect();
-        stream::iter(words).chain(stream::iter([Ok(Delta::Finish(Finish::Stop))])).boxed()
+        let end: Vec<Result<Delta, ModelError>> = match last.as_str() {
+            "break" => vec![Err(ModelError::new(ErrorKind::Failed, "echo", "it broke"))],
+            "call" => {
+                let (id, name) = ("call_1".to_owned(), "ring".to_owned());
+                let call =
+                    Delta::ToolCall { index: 0, id: Some(id), name: Some(name), arguments: "{}".to_owned(), extra: serde_json::Map::new() };
+                vec![Ok(call), Ok(Delta::Finish(Finish::ToolCalls))]
+            }
+            _ => vec![Ok(Delta::Finish(Finish::Stop))],
+        };
+        stream::iter(words).chain(stream::iter(end)).boxed()
     }
 }
 
@@ -160,9 +173,14 @@ impl Client {
             audio::codec::pcm::encode(&[level; 320], &mut bytes);
             self.send(Command::Append(bytes.into())).await;
             tokio::time::sleep(Duration::from_millis(20)).await;
-            while let Ok(event) = self.events.try_recv() {
-                self.told.push(event);
-            }
+            self.read();
+        }
+    }
+
+    /// Takes what was told by now.
+    fn read(&mut self) {
+        while let Ok(event) = self.events.try_recv() {
+            self.told.push(event);
         }
     }
 
@@ -296,7 +314,7 @@ fn played(event: &Event) -> Option<&'static str> {
 
 #[tokio::test(start_paused = true)]
 async fn the_last_words_of_an_answer_can_be_interrupted_when_all_of_it_was_sent() {
-    for (speech_ms, expected) in [(600, vec!["done", "hold", "silence"]), (120, vec!["done", "hold", "go on"])] {
+    for (speech_ms, expected) in [(600, vec!["done", "hold", "silence"]), (80, vec!["done", "hold", "go on"])] {
         let mut client = Client::call(TURNS);
         client.sound(0.5, 1_000).await;
         client.sound(0.0, 700).await;
@@ -342,7 +360,7 @@ async fn a_cough_only_holds_the_answer() {
     let mut client = Client::call(TURNS);
     client.sound(0.5, 1_000).await;
     client.sound(0.0, 1_600).await;
-    client.sound(0.5, 120).await;
+    client.sound(0.5, 80).await;
     client.sound(0.0, 1_000).await;
     assert_eq!(client.done().await, Ending::Whole);
     assert_eq!(client.speech(), Duration::from_millis(500 * 7));

@@ -53,6 +53,17 @@ pub(super) struct Finishing {
 }
 
 impl Session {
+    /// Asks for the words of somebody who speaks into an answer. A transcriber with others to hear is not asked: the voice must do.
+    pub(super) async fn listen(&mut self) -> Told {
+        if self.engines.speakers.transcriber.attention() != Attention::Idle {
+            return self.decide(Input::Words(None)).await;
+        }
+        if let Some(utterance) = &mut self.hearing.utterance {
+            utterance.glance();
+        }
+        Ok(())
+    }
+
     /// Asks for the words before a pause that may become one, where the transcriber has nothing else to do.
     pub(super) fn draft_pause(&mut self) {
         if self.engines.speakers.transcriber.attention() == Attention::Idle
@@ -134,6 +145,7 @@ impl Session {
     pub(super) async fn heard(&mut self, heard: Option<Result<Heard, ModelError>>) -> Told {
         match heard {
             Some(Ok(Heard::Partial(partial))) => self.draft(&partial.text).await,
+            Some(Ok(Heard::Glanced(words))) => self.decide(Input::Words(Some(words))).await,
             Some(Ok(Heard::Paused(partial))) => {
                 self.draft(&partial.text).await?;
                 let current = self.hearing.utterance.as_ref().is_some_and(|utterance| utterance.paused_at(partial.covers));
@@ -187,18 +199,15 @@ impl Session {
     pub(super) async fn end_turn(&mut self, at: Samples, respond: bool) -> Told {
         let over = self.judging.take().and_then(|judging| judging.over);
         self.hearing.quiet();
-        let manual = self.config.turns == TurnDetection::Manual;
-        let Some(utterance) = self.hearing.utterance.take() else {
-            // The end of a turn that waited for our answer to finish: its words are already here.
-            return if respond { self.respond(None, Box::default()).await } else { Ok(()) };
-        };
+        let Some(utterance) = self.hearing.utterance.take() else { return Ok(()) };
         self.turns += 1;
         let (item, told) = (utterance.item.clone(), utterance.told.clone());
         if utterance.lost > Samples(0) {
             warn!(call = %self.id, lost_ms = utterance.lost.ms(Rate::MODEL), "The transcriber was too slow and lost sound.");
         }
+        let announced = utterance.announced;
         let (heard, pcm) = utterance.finish();
-        if !manual {
+        if announced {
             self.tell(Event::SpeechStopped { at_ms: at.ms(Rate::MODEL), item: item.clone() }).await?;
         }
         let parts = vec![Content::Audio { transcript: None, pcm: None }];
@@ -216,10 +225,21 @@ impl Session {
         Ok(())
     }
 
+    /// Answers a turn that had to wait for the answer before.
+    pub(super) async fn answer_at_last(&mut self) -> Told {
+        match self.finishing.back_mut() {
+            Some(finishing) => {
+                finishing.respond = Some(Box::default());
+                Ok(())
+            }
+            None => self.respond(None, Box::default()).await,
+        }
+    }
+
     /// The transcriber said something of a turn that is over.
     pub(super) async fn finished(&mut self, heard: Option<Result<Heard, ModelError>>) -> Told {
         let heard = match heard {
-            Some(Ok(Heard::Partial(_) | Heard::Paused(_))) => return Ok(()),
+            Some(Ok(Heard::Partial(_) | Heard::Paused(_) | Heard::Glanced(_))) => return Ok(()),
             Some(Ok(Heard::Utterance(utterance))) => Ok(utterance),
             Some(Err(error)) => Err(error.to_string()),
             None => Err("the transcriber ended without a transcript".to_owned()),

@@ -116,6 +116,11 @@ impl<F: Recogniser, W: Recogniser + Identifier> Recogniser for Auto<F, W> {
         Ok(heard)
     }
 
+    fn glance(&mut self, pcm: &[f32], hint: &Hint, waited: &Waited) -> Result<String, ModelError> {
+        // It writes nonsense of what is not English, but hardly ever nothing.
+        self.fast.glance(pcm, hint, waited)
+    }
+
     fn prepare(&mut self, pcm: &[f32], hint: &Hint, waited: &Waited) {
         if hint.language.is_some() {
             return;

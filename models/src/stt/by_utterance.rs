@@ -17,6 +17,11 @@ pub trait Recogniser: Send {
     /// Transcribes one utterance, mono at [`Rate::MODEL`]. Silence gives an empty text.
     fn recognise(&mut self, pcm: &[f32], hint: &Hint, waited: &Waited) -> Result<Utterance, ModelError>;
 
+    /// The words of an utterance that has just begun, to know whether there are any: the quickest way, whatever the language.
+    fn glance(&mut self, pcm: &[f32], hint: &Hint, waited: &Waited) -> Result<String, ModelError> {
+        self.recognise(pcm, hint, waited).map(|utterance| utterance.text)
+    }
+
     /// Learns what it can of an utterance that is still being said, so that less is to be done in its pauses. Called once, on its first
     /// seconds.
     fn prepare(&mut self, _pcm: &[f32], _hint: &Hint, _waited: &Waited) {}
@@ -87,11 +92,19 @@ struct Listener<R> {
     stage: Stage,
 }
 
-/// A pass over the first `samples`: a draft, or the answer to a pause.
+/// A pass over the first `samples`.
 struct Passing {
     pass: Pass,
     samples: usize,
-    pause: bool,
+    aim: Aim,
+}
+
+/// What a pass is for.
+#[derive(Clone, Copy, PartialEq)]
+enum Aim {
+    Draft,
+    Glance,
+    Pause,
 }
 
 #[derive(PartialEq)]
@@ -106,6 +119,20 @@ impl<R: Recogniser + 'static> Listener<R> {
         Box::pin(async move { workers.run(move |recogniser, waited| recogniser.recognise(&pcm, &hint, waited)).await })
     }
 
+    fn glance(&self) -> Pass {
+        let (workers, hint, pcm) = (self.workers.clone(), self.hint.clone(), self.pcm.clone());
+        let glance = move |recogniser: &mut R, waited: &Waited| {
+            let text = recogniser.glance(&pcm, &hint, waited)?;
+            Ok(Utterance { text, ..Utterance::default() })
+        };
+        Box::pin(async move { workers.run(glance).await })
+    }
+
+    fn begin(&mut self, aim: Aim) {
+        let pass = if aim == Aim::Glance { self.glance() } else { self.pass() };
+        self.passing = Some(Passing { pass, samples: self.pcm.len(), aim });
+    }
+
     /// It goes on by itself once it was polled, which every window of sound does.
     fn preparation(&self) -> BoxFuture<'static, ()> {
         let (workers, hint, pcm) = (self.workers.clone(), self.hint.clone(), self.pcm.clone());
@@ -118,15 +145,16 @@ impl<R: Recogniser + 'static> Listener<R> {
 
     /// The pass in progress is through.
     fn passed(&mut self, heard: Result<Utterance, ModelError>) -> Option<Result<Heard, ModelError>> {
-        let Passing { samples, pause, .. } = self.passing.take()?;
+        let Passing { samples, aim, .. } = self.passing.take()?;
         let covers = Samples(samples as u64).duration(Rate::MODEL);
         match heard {
+            Ok(utterance) if aim == Aim::Glance => Some(Ok(Heard::Glanced(utterance.text))),
             Ok(utterance) => {
                 let partial = Partial { text: utterance.text.clone(), covers };
                 self.last = Some((utterance, samples));
-                Some(Ok(if pause { Heard::Paused(partial) } else { Heard::Partial(partial) }))
+                Some(Ok(if aim == Aim::Pause { Heard::Paused(partial) } else { Heard::Partial(partial) }))
             }
-            Err(error) if pause => {
+            Err(error) if aim == Aim::Pause => {
                 self.stage = Stage::Done;
                 Some(Err(error))
             }
@@ -164,23 +192,22 @@ impl<R: Recogniser + 'static> Listener<R> {
                         self.preparing = Some(self.preparation());
                     }
                     // More sound: the pause was none, and what is being drafted of it is of no use any more.
-                    if self.passing.as_ref().is_some_and(|passing| passing.pause) {
+                    if self.passing.as_ref().is_some_and(|passing| passing.aim == Aim::Pause) {
                         self.passing = None;
                     }
                     let due = self.hint.partials && self.passing.is_none() && self.pcm.len() >= self.next_draft;
                     if due && Workers::<R>::all_idle() {
                         self.next_draft = (self.pcm.len() as f32 * DRAFT_GROWTH) as usize;
-                        self.passing = Some(Passing { pass: self.pass(), samples: self.pcm.len(), pause: false });
+                        self.begin(Aim::Draft);
                     }
                 }
-                Some(Sound::Pause) => {
-                    self.passing = Some(Passing { pass: self.pass(), samples: self.pcm.len(), pause: true });
-                }
+                Some(Sound::Pause) => self.begin(Aim::Pause),
+                Some(Sound::Glance) => self.begin(Aim::Glance),
                 None => {
                     self.stage = Stage::Done;
                     let all = self.pcm.len();
                     let known = self.last.take().filter(|(_, samples)| *samples == all).map(|(utterance, _)| utterance);
-                    let heard = match (known, self.passing.take().filter(|passing| passing.samples == all)) {
+                    let heard = match (known, self.passing.take().filter(|passing| passing.samples == all && passing.aim != Aim::Glance)) {
                         (Some(utterance), _) => Ok(utterance),
                         (None, Some(passing)) => passing.pass.await,
                         (None, None) => self.pass().await,
@@ -222,7 +249,7 @@ mod tests {
         let mut hearing = transcriber.transcribe(receiver.boxed(), Hint::default());
         let mut heard = Vec::new();
         for piece in sound {
-            let pause = matches!(piece, Sound::Pause);
+            let pause = matches!(piece, Sound::Pause | Sound::Glance);
             give.send(piece).await.expect("the transcriber listens");
             if pause {
                 heard.extend(hearing.next().await);
@@ -238,6 +265,7 @@ mod tests {
         match heard {
             Ok(Heard::Partial(partial)) => format!("partial {}", partial.text),
             Ok(Heard::Paused(partial)) => format!("paused {}", partial.text),
+            Ok(Heard::Glanced(text)) => format!("glanced {text}"),
             Ok(Heard::Utterance(utterance)) => format!("final {}", utterance.text),
             Err(error) => format!("error {error}"),
         }
@@ -247,6 +275,7 @@ mod tests {
     async fn the_pass_of_a_pause_is_the_final_one_unless_more_was_said() {
         check(vec![frame(500), Sound::Pause], &["paused 500 ms in pass 1", "final 500 ms in pass 1"]).await;
         check(vec![frame(500), Sound::Pause, frame(100)], &["paused 500 ms in pass 1", "final 600 ms in pass 2"]).await;
+        check(vec![frame(500), Sound::Glance], &["glanced 500 ms in pass 1", "final 500 ms in pass 2"]).await;
         check(vec![frame(20)], &["final 20 ms in pass 1"]).await;
         check(vec![], &["final 0 ms in pass 1"]).await;
     }

@@ -75,6 +75,7 @@ fn told(heard: BoxStream<'static, Result<Heard, ModelError>>, pcm: Arc<[f32]>) -
                 return None;
             }
             let (told, more) = match heard.next().await? {
+                Ok(Heard::Glanced(_)) => (Vec::new(), true),
                 Ok(Heard::Partial(draft) | Heard::Paused(draft)) => {
                     (Vec::from_iter(growing.draft(&draft.text).map(|text| transcription::delta_event(&text))), true)
                 }
