@@ -18,8 +18,11 @@ const LONGEST: Duration = Duration::from_secs(2);
 
 /// The replicas of a provider, each an endpoint like `endpoint` at an address of its own.
 pub fn replicas(wire: Wire, endpoint: &Endpoint, quirks: Quirks, config: &ReplicaConfig) -> Replicas {
-    let replica =
-        |base_url: &String| Replica { name: without_password(base_url), model: wire.language_model(at(endpoint, base_url), quirks) };
+    let replica = |base_url: &String| Replica {
+        name: without_password(base_url),
+        model: wire.language_model(at(endpoint, base_url), quirks),
+        embedder: wire.embedder(at(endpoint, base_url), quirks),
+    };
     Replicas::new(config.base_urls.iter().map(replica).collect())
 }
 

@@ -170,11 +170,13 @@ fn router(config: &Config, weights: &Weights, known: KnownTargets) -> Result<Rou
             }
             Dialect::Remote { wire, endpoint, quirks, replicas } => {
                 let (name, models) = (&provider.name, provider.models.clone());
-                let answers = match replicas {
+                match replicas {
                     Some(config) => router::Provider::replicated(name, replica_watch::replicas(*wire, endpoint, *quirks, config), models),
-                    None => router::Provider::new(name, wire.language_model(Endpoint::clone(endpoint), *quirks), models),
-                };
-                router::Provider { embedder: wire.embedder(Endpoint::clone(endpoint), *quirks), ..answers }
+                    None => router::Provider {
+                        embedder: wire.embedder(Endpoint::clone(endpoint), *quirks),
+                        ..router::Provider::new(name, wire.language_model(Endpoint::clone(endpoint), *quirks), models)
+                    },
+                }
             }
         });
     }

@@ -48,8 +48,34 @@ pub struct Usage {
     pub reasoning_tokens: u64,
     /// Of these, sound.
     pub audio_output_tokens: u64,
+    /// Web searches that the provider made for it, each of which has a price of its own.
+    pub searches: u64,
     /// How the provider served it, which has a price of its own.
     pub service: Service,
+}
+
+/// No answer has more tokens than this. Servers that count wrongly (below nothing, in a language without signs) say far more, and sums of that
+/// overflow.
+const MOST_TOKENS: u64 = 1_000_000_000_000;
+
+impl Usage {
+    /// The same with no count beyond belief.
+    #[must_use]
+    pub fn bounded(self) -> Usage {
+        let bounded = |count: u64| count.min(MOST_TOKENS);
+        Usage {
+            input_tokens: bounded(self.input_tokens),
+            cached_tokens: bounded(self.cached_tokens),
+            cache_write_tokens: bounded(self.cache_write_tokens),
+            cache_write_hour_tokens: bounded(self.cache_write_hour_tokens),
+            audio_input_tokens: bounded(self.audio_input_tokens),
+            output_tokens: bounded(self.output_tokens),
+            reasoning_tokens: bounded(self.reasoning_tokens),
+            audio_output_tokens: bounded(self.audio_output_tokens),
+            searches: bounded(self.searches),
+            service: self.service,
+        }
+    }
 }
 
 /// How fast a provider serves a request, and for how much.

@@ -131,6 +131,8 @@ pub struct Sampling {
 /// A request to a language model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Prompt {
+    /// The id of the request, which a remote provider is told as `x-request-id`; may be empty.
+    pub id: String,
     /// The model's name, as its provider knows it.
     pub model: String,
     /// The dialogue, oldest first.

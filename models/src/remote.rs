@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures::StreamExt;
+use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 
-use crate::{ErrorKind, ModelError};
+use crate::{ErrorKind, ModelError, Prompt};
 
 /// Longest wait for a connection. A round trip round the world with TLS takes under a second.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -80,6 +81,14 @@ impl Endpoint {
         Ok(self.signed(client()?.post(self.url(path, model))))
     }
 
+    /// A POST to `path` that asks for an answer to `prompt`.
+    pub(crate) fn ask(&self, path: &str, prompt: &Prompt, body: &Value) -> Result<RequestBuilder, ModelError> {
+        let post = self.post(path, &prompt.model)?.json(body);
+        // A caller's id may hold what no header may.
+        let id = HeaderValue::try_from(&prompt.id).ok().filter(|id| !id.is_empty() && !self.sets("x-request-id"));
+        Ok(id.into_iter().fold(post, |post, id| post.header("x-request-id", id)))
+    }
+
     /// A GET of `path` under the base URL with these parameters.
     pub(crate) fn get(&self, path: &str, parameters: &[(&str, String)]) -> Result<RequestBuilder, ModelError> {
         let mut url = self.url(path, "");
@@ -135,7 +144,17 @@ impl Endpoint {
             Ok(Err(error)) => return Err(broken(target, &error)),
             Err(_) => return Err(ModelError::new(ErrorKind::Timeout, target, format!("no answer within {} s", within.as_secs()))),
         };
-        if response.status().is_success() { Ok(response) } else { Err(refusal(target, response).await) }
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let error = refusal(target, response).await;
+        Err(ModelError { detail: self.hide(&error.detail), ..error })
+    }
+
+    /// Words of the server without our secrets in them: callers are told why an attempt failed, and some servers repeat the key.
+    fn hide(&self, words: &str) -> String {
+        let secrets = self.key.iter().chain(self.headers.iter().map(|(_, value)| value)).map(Secret::reveal);
+        secrets.filter(|secret| !secret.is_empty()).fold(words.to_owned(), |words, secret| words.replace(secret, "***"))
     }
 }
 
@@ -210,7 +229,7 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 
 async fn refusal(target: &str, response: Response) -> ModelError {
     let status = response.status();
-    let retry_after = retry_after(response.headers());
+    let retry_after = retry_after(response.headers(), SystemTime::now());
     let mut body = Vec::new();
     let mut bytes = response.bytes_stream();
     let read = async {
@@ -313,11 +332,13 @@ pub(crate) fn message(body: &Value) -> Option<String> {
     Some(text.to_owned())
 }
 
-/// `retry-after-ms` (OpenAI's, Azure's) or `retry-after` in seconds (RFC 9110 section 10.2.3); its form as a date is not used by any
-/// provider and is ignored.
-fn retry_after(headers: &reqwest::header::HeaderMap) -> Option<Duration> {
-    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<f64>().ok();
-    let seconds = number("retry-after-ms").map(|ms| ms / 1_000.0).or_else(|| number("retry-after"))?;
+/// `retry-after-ms` (OpenAI's, Azure's), or `retry-after` in seconds or as a date (RFC 9110 section 10.2.3), which proxies in front of
+/// engines write.
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
+    let number = |name: &str| text(name)?.parse::<f64>().ok();
+    let until = || httpdate::parse_http_date(text("retry-after")?).ok()?.duration_since(now).ok().map(|wait| wait.as_secs_f64());
+    let seconds = number("retry-after-ms").map(|ms| ms / 1_000.0).or_else(|| number("retry-after")).or_else(until)?;
     (0.0..=LONGEST_RETRY).contains(&seconds).then(|| Duration::from_secs_f64(seconds))
 }
 
@@ -355,6 +376,32 @@ mod tests {
             let body: Value = serde_json::from_str(body).expect("it is JSON");
             assert_eq!((reason(&body), retry_delay(&body).map(|delay| delay.as_secs_f64())), (kind, seconds), "{body}");
         }
+    }
+
+    #[test]
+    fn the_wait_is_a_number_or_a_date() {
+        let now = httpdate::parse_http_date("Wed, 21 Oct 2026 07:28:00 GMT").expect("a date");
+        for (name, value, seconds) in [
+            ("retry-after", "7", Some(7.0)),
+            ("retry-after-ms", "1500", Some(1.5)),
+            ("retry-after", "Wed, 21 Oct 2026 07:28:30 GMT", Some(30.0)),
+            ("retry-after", "Wed, 21 Oct 2026 07:27:30 GMT", None),
+            ("retry-after", "Wed, 21 Oct 2099 07:28:00 GMT", None),
+            ("retry-after", "-3", None),
+            ("retry-after", "soon", None),
+        ] {
+            let headers = HeaderMap::from_iter([(name.parse().expect("a name"), value.parse().expect("a value"))]);
+            assert_eq!(retry_after(&headers, now).map(|wait| wait.as_secs_f64()), seconds, "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn no_secret_of_ours_comes_back_in_an_errors_words() {
+        let endpoint = Endpoint {
+            headers: vec![("x-team".to_owned(), Secret::new("team-456")), ("x-empty".to_owned(), Secret::default())],
+            ..Endpoint::new("a", "http://a", Some(Secret::new("sk-123")))
+        };
+        assert_eq!(endpoint.hide("wrong key sk-123 of team-456"), "wrong key *** of ***");
     }
 
     #[test]

@@ -33,9 +33,9 @@ HEADER = f"""\
 #
 # One model a line, ordered by its id in bytes: the reader searches the lines without parsing them all.
 # Prices are US dollars: per million tokens (input, output, cache_read, cache_write, cache_write_hour, audio_input, audio_output,
-# audio_cache_read, reasoning), per million characters to be spoken (characters), per hour of sound (hour). `above`: the prices of a
-# request whose prompt has more tokens than that. `flex`, `priority`, `batch`: the prices of other services. `context` and `max_output`
-# are tokens.
+# audio_cache_read, reasoning), per million characters to be spoken (characters), per hour of sound (hour), per thousand searches of the
+# provider's own (search, at its usual size). `above`: the prices of a request whose prompt has more tokens than that. `flex`, `priority`,
+# `batch`: the prices of other services. `context` and `max_output` are tokens.
 """
 
 # What the list calls a provider, and what is it called here. Who is missing here is left out: sellers that no preset reaches, and
@@ -225,6 +225,10 @@ def line(kind: str, entry: dict) -> str | None:
         money.append(("hour", number(Decimal(second) * 3600)))
     if not money:
         return None
+    # Only Perplexity's price depends on the size, and low is its default.
+    search = (entry.get("search_context_cost_per_query") or {}).get("search_context_size_low")
+    if search:
+        money.append(("search", number(Decimal(search) * 1000)))
     pairs += money
     if above := tiers(entry):
         pairs.append(("above", "[" + ", ".join(above) + "]"))

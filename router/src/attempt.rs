@@ -122,6 +122,13 @@ pub struct AttemptLog(Arc<Mutex<Vec<Attempt>>>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AttemptId(usize);
 
+impl AttemptId {
+    /// The attempt's own id in a request of this id: no engine is asked under the same id twice, since some refuse that.
+    pub(crate) fn of(self, request: &str) -> String {
+        if self.0 == 0 || request.is_empty() { request.to_owned() } else { format!("{request}-{}", self.0 + 1) }
+    }
+}
+
 impl AttemptLog {
     /// The attempts so far, in the order in which they began.
     pub fn attempts(&self) -> Vec<Attempt> {
@@ -199,6 +206,7 @@ pub(crate) fn sum(one: Usage, other: Usage) -> Usage {
         output_tokens: one.output_tokens + other.output_tokens,
         reasoning_tokens: one.reasoning_tokens + other.reasoning_tokens,
         audio_output_tokens: one.audio_output_tokens + other.audio_output_tokens,
+        searches: one.searches + other.searches,
         // Each was priced by itself; the last one is what the caller is told.
         service: other.service,
     }

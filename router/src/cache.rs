@@ -113,7 +113,11 @@ impl CacheStatus {
 
 /// What the cache had to do with an answer, and under which key. Settled when the first piece of the answer is there.
 #[derive(Clone, Debug, Default)]
-pub struct CacheReport(Arc<Mutex<(CacheStatus, Option<CacheKey>)>>);
+pub struct CacheReport {
+    settled: Arc<Mutex<(CacheStatus, Option<CacheKey>)>>,
+    /// Other words were wished for, and nobody here can compare them.
+    only_exact: bool,
+}
 
 impl CacheReport {
     /// What the cache did.
@@ -126,12 +130,17 @@ impl CacheReport {
         self.lock().1
     }
 
+    /// Whether the same question in other words was to be found, and cannot be: only identical ones were looked for.
+    pub fn is_only_exact(&self) -> bool {
+        self.only_exact
+    }
+
     fn set(&self, status: CacheStatus, key: CacheKey) {
         *self.lock() = (status, Some(key));
     }
 
     fn lock(&self) -> MutexGuard<'_, (CacheStatus, Option<CacheKey>)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.settled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -188,7 +197,7 @@ struct Shelves {
 }
 
 impl Cache {
-    /// An empty cache. Without an embedder, `semantic` is no more than `exact`.
+    /// An empty cache. Without an embedder, `semantic` is no more than `exact`, and the report says so.
     pub fn new(settings: CacheSettings, embedder: Option<Arc<dyn Embedder>>) -> Cache {
         let store = Store::new(Bounds { entries: settings.entries, bytes: settings.bytes });
         let shelves = Mutex::new(Shelves { store, questions: Questions::default(), flights: HashMap::new(), begun: 0 });
@@ -198,12 +207,13 @@ impl Cache {
     /// Answers from what is kept, or with what `ask` gives, which is then kept. `ask` is called at most once, and not at
     /// all on a hit; it begins nothing before its stream is polled.
     pub fn serve(&self, lookup: Lookup<'_>, ask: impl FnOnce() -> Deltas + Send + 'static) -> Served {
-        let report = CacheReport::default();
+        let mut report = CacheReport::default();
         let settings = &self.0.settings;
         let defaults = Defaults { implicit: settings.implicit, ttl: settings.ttl, threshold: settings.threshold };
         let Some(plan) = Plan::of(lookup.control, lookup.route, defaults, lookup.prompt) else {
             return Served { deltas: ask(), report };
         };
+        report.only_exact = plan.threshold.is_some() && self.0.embedder.is_none();
         let key = CacheKey::of(&lookup.scope, lookup.prompt, &settings.ignored);
         let keep = Keep { key, tenant: lookup.scope.tenant.to_owned(), ttl: plan.ttl, question: None };
         if let Some(age) = plan.read

@@ -193,6 +193,9 @@ pub struct Prices {
     pub audio_cache_read: Option<Price>,
     /// Tokens of reasoning; else as `output`.
     pub reasoning: Option<Price>,
+    /// Web searches of the provider's own, for a million thousandths of one: lists write it for a thousand searches. Else nothing, which is
+    /// a guess.
+    pub search: Option<Price>,
 }
 
 impl Prices {
@@ -221,10 +224,12 @@ impl Prices {
         bill.add(usage.output_tokens - spoken - reasoned, self.output);
         bill.add(reasoned, self.reasoning.unwrap_or(self.output));
         bill.add(spoken, self.audio_output.unwrap_or(self.output));
+        bill.add(usage.searches.saturating_mul(1_000), self.search.unwrap_or_default());
         let guessed = (sound > cached_sound && self.audio_input.is_none())
             || (cached_sound > 0 && self.audio_cache_read.is_none())
             || (spoken > 0 && self.audio_output.is_none())
-            || (hour > 0 && self.cache_write_hour.is_none());
+            || (hour > 0 && self.cache_write_hour.is_none())
+            || (usage.searches > 0 && self.search.is_none());
         Priced { cost: bill.total(), estimated: guessed }
     }
 }

@@ -30,7 +30,8 @@ impl Provider {
 
     /// The same of several replicas of one engine.
     pub fn replicated(name: impl Into<String>, replicas: Replicas, models: Vec<String>) -> Provider {
-        Provider { replicas: Some(replicas.clone()), ..Provider::new(name, Arc::new(replicas), models) }
+        let embedder = replicas.embeds().then(|| Arc::new(replicas.clone()) as Arc<dyn Embedder>);
+        Provider { embedder, replicas: Some(replicas.clone()), ..Provider::new(name, Arc::new(replicas), models) }
     }
 }
 

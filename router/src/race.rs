@@ -151,9 +151,10 @@ impl Race {
         });
         let prompt = going_on.as_ref().map_or(&self.question.prompt, |going_on| &going_on.prompt).clone();
         let prompt = self.question.put(prompt, &target);
+        let id = self.log.begin(attempt);
         let contender = Contender {
-            id: self.log.begin(attempt),
-            deltas: target.model.complete(Prompt { model: target.name.clone(), ..prompt }),
+            id,
+            deltas: target.model.complete(Prompt { id: id.of(&prompt.id), model: target.name.clone(), ..prompt }),
             target,
             since: now,
             whole: self.question.prompt.whole,
@@ -217,7 +218,7 @@ impl Race {
 
     fn flow(&mut self, item: Item) -> Option<RouteError> {
         let State::Flowing(contender) = &mut self.state else { return None };
-        match item {
+        match contender::believed(item) {
             Some(Ok(delta)) => {
                 contender.note(&delta);
                 // A second train of thought in the middle of an answer is none of the caller's.

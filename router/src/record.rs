@@ -222,9 +222,9 @@ fn usage<S: Serializer>(usage: &Option<Usage>, to: S) -> Result<S::Ok, S::Error>
 }
 
 /// The counts of a usage by their names.
-pub fn counts(usage: &Usage) -> [(&'static str, u64); 8] {
+pub fn counts(usage: &Usage) -> [(&'static str, u64); 9] {
     let Usage { input_tokens, cached_tokens, cache_write_tokens, cache_write_hour_tokens, .. } = *usage;
-    let Usage { audio_input_tokens, output_tokens, reasoning_tokens, audio_output_tokens, .. } = *usage;
+    let Usage { audio_input_tokens, output_tokens, reasoning_tokens, audio_output_tokens, searches, .. } = *usage;
     [
         ("input_tokens", input_tokens),
         ("cached_tokens", cached_tokens),
@@ -234,6 +234,7 @@ pub fn counts(usage: &Usage) -> [(&'static str, u64); 8] {
         ("output_tokens", output_tokens),
         ("reasoning_tokens", reasoning_tokens),
         ("audio_output_tokens", audio_output_tokens),
+        ("searches", searches),
     ]
 }
 

@@ -10,8 +10,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
-use models::{Continuation, Delta, LanguageModel, ModelError, Prompt, Role, Usage};
+use models::{
+    Continuation, Delta, Embedder, EmbeddingRequest, Embeddings, LanguageModel, ModelError, Prompt, Role, Tool, Usage, WebSearch,
+};
 use tokio::time::Instant;
 
 use crate::Health;
@@ -31,6 +34,8 @@ pub struct Replica {
     pub name: String,
     /// What answers.
     pub model: Arc<dyn LanguageModel>,
+    /// What embeds texts, where it can.
+    pub embedder: Option<Arc<dyn Embedder>>,
 }
 
 /// What a replica did so far.
@@ -95,6 +100,11 @@ impl Replicas {
         if let Some(counts) = self.0.counts.get(replica) {
             counts.is_down.store(!is_up, Relaxed);
         }
+    }
+
+    /// Whether any of them embeds texts.
+    pub(crate) fn embeds(&self) -> bool {
+        self.0.replicas.iter().any(|replica| replica.embedder.is_some())
     }
 
     /// What each replica did so far.
@@ -208,6 +218,48 @@ impl LanguageModel for Replicas {
     fn continuation(&self, model: &str) -> Continuation {
         self.0.replicas.first().map_or(Continuation::Asked, |replica| replica.model.continuation(model))
     }
+
+    fn answers_whole(&self) -> bool {
+        self.0.replicas.iter().all(|replica| replica.model.answers_whole())
+    }
+
+    fn searches(&self, model: &str, wish: &WebSearch, tools: &[Tool]) -> bool {
+        self.0.replicas.iter().all(|replica| replica.model.searches(model, wish, tools))
+    }
+}
+
+impl Embedder for Replicas {
+    /// Asks the best replica; where it fails, the next, each at most once. Texts have no home: they are dealt out by what they say.
+    fn embed(&self, request: EmbeddingRequest) -> BoxFuture<'static, Result<Embeddings, ModelError>> {
+        let shared = Arc::clone(&self.0);
+        Box::pin(async move {
+            let texts: Vec<&str> = request.texts.iter().map(String::as_str).collect();
+            let (number, mut tried, mut failed) = (hash::stable(&texts), Vec::new(), None);
+            while let Some(mut place) = shared.take(number, &tried) {
+                tried.push(place.replica);
+                let Some(embedder) = &shared.replicas[place.replica].embedder else { continue };
+                match embedder.embed(request.clone()).await {
+                    Ok(embeddings) => {
+                        place.first = Some(Instant::now());
+                        place.usage = embeddings.usage.unwrap_or_default();
+                        return Ok(embeddings);
+                    }
+                    Err(error) => {
+                        place.report(&Verdict::of(&error));
+                        if !error.retryable() {
+                            return Err(error);
+                        }
+                        failed = Some(error);
+                    }
+                }
+            }
+            Err(failed.unwrap_or_else(nobody))
+        })
+    }
+}
+
+fn nobody() -> ModelError {
+    ModelError::new(models::ErrorKind::Failed, "replicas", "there is no replica to ask; configure base URLs")
 }
 
 struct Asking {
@@ -227,8 +279,7 @@ impl Asking {
             let Some((deltas, place)) = &mut self.answering else {
                 let Some(place) = self.shared.take(self.conversation, &self.tried) else {
                     self.is_over = true;
-                    let none = || ModelError::new(models::ErrorKind::Failed, "replicas", "there is no replica to ask; configure base URLs");
-                    return Some(Err(self.failed.take().unwrap_or_else(none)));
+                    return Some(Err(self.failed.take().unwrap_or_else(nobody)));
                 };
                 self.tried.push(place.replica);
                 let model = &self.shared.replicas[place.replica].model;
@@ -324,7 +375,8 @@ mod tests {
     }
 
     fn replicas(engines: impl IntoIterator<Item = Engine>) -> Replicas {
-        let replica = |(n, engine)| Replica { name: format!("http://gpu-{n}"), model: Arc::new(engine) as Arc<dyn LanguageModel> };
+        let replica =
+            |(n, engine)| Replica { name: format!("http://gpu-{n}"), model: Arc::new(engine) as Arc<dyn LanguageModel>, embedder: None };
         Replicas::new(engines.into_iter().enumerate().map(replica).collect())
     }
 
@@ -399,6 +451,30 @@ mod tests {
         assert!((5..35).contains(&states[1].at_home), "about half of the conversations belong to the other: {states:?}");
         all.set_up(1, false);
         assert_eq!(all.complete(turn(0, 0)).count().await, 3, "where all are down, one is asked all the same");
+        // Texts go to whoever is up; where that one fails, to the next.
+        struct Ones(bool);
+        impl Embedder for Ones {
+            fn embed(&self, request: EmbeddingRequest) -> BoxFuture<'static, Result<Embeddings, ModelError>> {
+                let works = self.0;
+                Box::pin(async move {
+                    let failed = || ModelError::new(ErrorKind::Closed, "engine", "gone");
+                    works.then(|| Embeddings { vectors: vec![vec![1.0]; request.texts.len()], usage: None }).ok_or_else(failed)
+                })
+            }
+        }
+        for works in [[true, false], [false, true], [false, false]] {
+            let replica = |(n, works): (usize, bool)| Replica {
+                name: format!("http://gpu-{n}"),
+                model: Arc::new(Engine::default()),
+                embedder: Some(Arc::new(Ones(works))),
+            };
+            let all = Replicas::new(works.into_iter().enumerate().map(replica).collect());
+            for text in ["a", "b", "c", "d"] {
+                let request = EmbeddingRequest { texts: vec![text.to_owned()], ..EmbeddingRequest::default() };
+                assert_eq!(all.embed(request).await.is_ok(), works.contains(&true), "{text} {works:?}");
+            }
+            assert!(all.states().iter().all(|state| state.running == 0));
+        }
         // All are broken, or there are none: an error, and an end.
         for broken in [2, 0] {
             let all = replicas((0..broken).map(|_| Engine { is_broken: true, ..Engine::default() }));

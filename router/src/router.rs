@@ -170,7 +170,8 @@ impl Router {
 
     /// Decides at once who answers, without I/O; the answer's stream then asks them. Call and poll it inside a tokio runtime.
     pub fn complete(&self, request: Request) -> Result<Answer, RouteError> {
-        let Request { prompt, facts, id } = request;
+        let Request { mut prompt, facts, id } = request;
+        prompt.id.clone_from(&id);
         let Choice { decision, targets, limits, prompt } = self.choose(prompt, &facts)?;
         let shadowed = decision.shadow.as_deref().and_then(|shadow| Target::find(shadow, &self.0.ground.providers));
         let job = shadowed.map(|target| Job { id, decision: decision.clone(), target, limits, prompt: prompt.clone() });

@@ -116,6 +116,7 @@ impl Work {
 
 async fn shadowed(executor: &Executor, job: Job) -> Shadowed {
     let Job { id, decision, target, limits, prompt } = job;
+    let prompt = Prompt { id: format!("{id}-shadow"), ..prompt };
     let (began, time) = (Instant::now(), SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis());
     let name = target.id.clone();
     let mut answer = executor.answer(decision, vec![target], limits, prompt);

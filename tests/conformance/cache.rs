@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use serde_json::{Value, json};
 
-use crate::support::client::{self, Answer, post_with, words};
-use crate::support::provider::{self, call_block, chunk, delta, says};
+use crate::support::client::{self, Answer, Connection, post_with, words};
+use crate::support::provider::{self, Gate, call_block, chunk, delta, says};
 use crate::support::server::{gateway, router};
 use crate::support::{Asked, Folder, Provider, Server, Step};
 
@@ -62,6 +62,44 @@ async fn whatever_changes_the_answer_makes_another_question() {
         }
     }
     assert_eq!(provider.asked().len(), 17 * 2);
+}
+
+#[tokio::test]
+async fn an_answer_is_charged_to_who_asked_first_even_if_they_leave_it_to_another() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let script = move |_: &Asked| {
+        let usage = json!({ "choices": [], "usage": { "prompt_tokens": 60_000, "completion_tokens": 1 } });
+        let end = json!({ "choices": [{ "index": 0, "delta": {}, "finish_reason": "stop" }] });
+        let mut steps = provider::stream([format!("data: {}\n\n", delta(json!({ "content": "On" })))]);
+        let last = steps.pop().expect("an end");
+        steps.extend([Step::Gate(held.clone()), chunk(format!("data: {end}\n\ndata: {usage}\n\ndata: [DONE]\n\n")), last]);
+        steps
+    };
+    let (provider, server) = start(script, "[limits.key]\ntokens_per_day = 100000\n").await;
+    let headers = [("authorization", "Bearer sk-one"), ("content-type", "application/json")];
+    let body = asked(json!({ "stream": true, "max_tokens": 5 })).to_string();
+    let request = client::request("POST", CHAT, &headers, body.as_bytes());
+    let mut callers = Vec::new();
+    for _ in 0..2 {
+        let mut caller = Connection::open(server.address).await;
+        caller.send(&request).await;
+        caller.head().await;
+        caller.until("On").await;
+        callers.push(caller);
+    }
+    let mut second = callers.pop().expect("two");
+    drop(callers);
+    // Its leaving is noticed before the answer goes on.
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    gate.open();
+    second.until("[DONE]").await;
+    second.rest().await;
+    let after = send(&server, "sk-one", CHAT, &asked(json!({ "max_tokens": 5, "stream": true, "n": 1, "rare": 1 })));
+    gate.open();
+    let left: u64 = after.await.header("x-ratelimit-remaining-tokens").parse().expect("a number");
+    assert_eq!(provider.asked().len(), 2);
+    assert!(left < 40_000, "{left} tokens are left of 100000, although 60001 were used");
 }
 
 #[tokio::test]

@@ -190,7 +190,7 @@ async fn errors_speak_the_callers_dialect_with_the_right_status() {
 
 #[tokio::test]
 async fn a_request_has_its_callers_id_or_gets_one() {
-    let (_provider, server) = start().await;
+    let (provider, server) = start().await;
     for (path, body) in [("/v1/chat/completions", chat(json!({ "stream": true }))), ("/v1/messages", messages(json!({ "model": "no/no" })))]
     {
         let answer = client::post_with(server.address, path, &[("x-request-id", "mine-7")], &body).await;
@@ -199,4 +199,7 @@ async fn a_request_has_its_callers_id_or_gets_one() {
         assert!(one.header("x-request-id").starts_with("req_"));
         assert_ne!(one.header("x-request-id"), other.header("x-request-id"));
     }
+    let told = provider.asked().into_iter().flat_map(|asked| asked.headers).filter(|(name, _)| name == "x-request-id");
+    let told: Vec<String> = told.map(|(_, value)| value).collect();
+    assert!(told.len() == 3 && told[0] == "mine-7" && told[1].starts_with("req_"), "{told:?}");
 }

@@ -2,22 +2,28 @@
 //! are open the next waits in the system's queue.
 
 use std::future::Future;
-use std::io;
-use std::pin::pin;
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio::time::{Sleep, sleep};
 
 /// A request's head is there within this, counted from the first byte of it, or the connection ends; so does one that idles longer.
 const HEAD: Duration = Duration::from_secs(75);
 /// Connections open at once; a realtime call is one. Each costs some 10 kB and a file descriptor.
 const CONNECTIONS: usize = 16_384;
+/// A client that takes nothing for this long while there is something for it is gone: what it asked for costs money as long as it is thought
+/// to wait. A phone that was in a tunnel is back by then.
+const READ: Duration = Duration::from_secs(60);
 /// Where the system has no descriptor left, the next try waits for this.
 const RECOVER: Duration = Duration::from_millis(100);
 
@@ -69,7 +75,7 @@ async fn serve_one(
     mut stopping: watch::Receiver<bool>,
     _room: OwnedSemaphorePermit,
 ) {
-    let mut connection = pin!(http.serve_connection_with_upgrades(TokioIo::new(socket), TowerToHyperService::new(app)));
+    let mut connection = pin!(http.serve_connection_with_upgrades(TokioIo::new(Patient::new(socket)), TowerToHyperService::new(app)));
     // How a connection ends is the client's affair: it reset, timed out, or sent what is no HTTP and was told so.
     tokio::select! {
         _ = connection.as_mut() => {}
@@ -77,6 +83,59 @@ async fn serve_one(
             connection.as_mut().graceful_shutdown();
             let _ = connection.await;
         }
+    }
+}
+
+/// A socket whose other end has to read what is written.
+struct Patient {
+    socket: TcpStream,
+    /// Runs while the other end takes nothing.
+    patience: Option<Pin<Box<Sleep>>>,
+}
+
+impl Patient {
+    fn new(socket: TcpStream) -> Patient {
+        Patient { socket, patience: None }
+    }
+
+    /// What came of a write; an error where the other end has taken nothing for too long.
+    fn bear<T>(&mut self, written: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.patience = None;
+            return written;
+        }
+        ready!(self.patience.get_or_insert_with(|| Box::pin(sleep(READ))).as_mut().poll(context));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client reads nothing")))
+    }
+}
+
+impl AsyncRead for Patient {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Patient {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.socket).poll_write(context, bytes);
+        self.bear(written, context)
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.socket).poll_write_vectored(context, slices);
+        self.bear(written, context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(context)
     }
 }
 
@@ -119,6 +178,31 @@ mod tests {
         assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("done"), "{answer}");
         served.await.expect("it ends").expect("without an error");
         assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_reads_nothing_does_not_hold_what_it_asked_for() {
+        struct Gone(Arc<Notify>);
+        impl Drop for Gone {
+            fn drop(&mut self) {
+                self.0.notify_one();
+            }
+        }
+        let gone = Arc::new(Notify::new());
+        let told = gone.clone();
+        let endless = move || {
+            let held = Gone(told.clone());
+            let pieces = futures::stream::repeat_with(move || {
+                let _ = &held;
+                Ok::<_, io::Error>(vec![b'a'; 65_536])
+            });
+            async { axum::body::Body::from_stream(pieces) }
+        };
+        let (address, ..) = started(axum::Router::new().route("/", get(endless))).await;
+        let mut client = TcpStream::connect(address).await.expect("it listens");
+        client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("it reads");
+        gone.notified().await;
+        drop(client);
     }
 
     #[tokio::test(start_paused = true)]

@@ -44,10 +44,12 @@ async fn forget(State(operations): State<Operations>, headers: HeaderMap, Path(k
     found.then_some(StatusCode::NO_CONTENT).ok_or_else(|| ApiError::new(404, "not_found", "There is no such cached answer of yours."))
 }
 
-/// The headers that say what the cache had to do with an answer: `x-cache`, and `x-cache-key` where it had.
+/// The headers that say what the cache had to do with an answer: `x-cache`, `x-cache-key` where it had, and `x-cache-note` where it could
+/// not do what was asked of it.
 pub fn cache_headers(report: &CacheReport) -> impl Iterator<Item = (&'static str, String)> {
     let key = report.key().map(|key| ("x-cache-key", key.to_string()));
-    [("x-cache", report.status().name().to_owned())].into_iter().chain(key)
+    let note = report.is_only_exact().then(|| ("x-cache-note", "only identical requests: cache.semantic is off".to_owned()));
+    [("x-cache", report.status().name().to_owned())].into_iter().chain(key).chain(note)
 }
 
 #[cfg(test)]
@@ -71,6 +73,10 @@ mod tests {
             stream::iter([Ok(Delta::Text("hi".into())), Ok(Delta::Finish(Finish::Stop))]).boxed()
         });
         let headers: Vec<_> = cache_headers(&served.report).collect();
+        let wish =
+            CacheControl { object: CacheObject { mode: Some(CacheMode::Semantic), ..CacheObject::default() }, ..CacheControl::default() };
+        let told = cache.serve(Lookup { scope, prompt: &prompt, control: &wish, route: &route }, || stream::empty().boxed()).report;
+        assert!(cache_headers(&told).any(|(name, _)| name == "x-cache-note"));
         served.deltas.collect::<Vec<_>>().await;
         let [(_, status), (_, key)] = &headers[..] else { panic!("{headers:?}") };
         assert_eq!(status, "miss");

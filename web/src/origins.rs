@@ -3,7 +3,8 @@
 //!
 //! A page of this server's own, and pages that this very machine serves, may always call. Where a key is needed, a page from elsewhere is
 //! answered without the headers that would let it read the answer. Where none is needed, it is refused: else every website that
-//! somebody visits could work their server.
+//! somebody visits could work their server. For the same reason such a server answers only to its own names (`Host`): a website may have its
+//! name point at this very machine once its page is loaded (DNS rebinding), and would then pass for one of the server's own pages.
 
 use std::sync::Arc;
 
@@ -59,11 +60,23 @@ impl Origins {
         text == "*" || text == "null" || text.split_once("://").is_some_and(|(scheme, rest)| !scheme.is_empty() && host(rest))
     }
 
+    /// Whether a request for this host is one for this server. A name without a dot is nobody's on the internet.
+    fn answers_to(&self, host: &str) -> bool {
+        let listed = |origin: &String| origin == "*" || authority(origin).eq_ignore_ascii_case(host);
+        let is_near = is_this_machine(host) || !host.contains(['.', '[']);
+        self.others == Others::Answered || is_near || self.allowed.iter().any(listed)
+    }
+
     fn allow(&self, origin: &str, headers: &HeaderMap) -> bool {
-        let authority = origin.split_once("://").map_or("", |(_, authority)| authority);
+        let authority = authority(origin);
         let own = headers.get(header::HOST).is_some_and(|host| host.as_bytes().eq_ignore_ascii_case(authority.as_bytes()));
         own || is_this_machine(authority) || self.allowed.iter().any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(origin))
     }
+}
+
+/// Host and port of an origin.
+fn authority(origin: &str) -> &str {
+    origin.split_once("://").map_or("", |(_, authority)| authority)
 }
 
 fn is_this_machine(authority: &str) -> bool {
@@ -71,6 +84,7 @@ fn is_this_machine(authority: &str) -> bool {
         Some((host, _)) => host,
         None => authority.split(':').next().unwrap_or_default(),
     };
+    let host = host.to_ascii_lowercase();
     host == "localhost" || host.ends_with(".localhost") || host.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
 }
 
@@ -80,6 +94,13 @@ pub fn guard(app: Router, origins: Origins) -> Router {
 }
 
 async fn check(State(origins): State<Arc<Origins>>, request: Request, next: Next) -> Response {
+    if let Some(host) = host(&request)
+        && !origins.answers_to(host)
+    {
+        let host: String = host.chars().take(100).collect();
+        let message = format!("This server needs no key and so does not answer to the name {host:?}; add it to server.allowed_origins.");
+        return ApiError::new(403, "host_not_allowed", message).into_response();
+    }
     let Some(origin) = request.headers().get(header::ORIGIN).cloned() else { return next.run(request).await };
     let allowed = origin.to_str().is_ok_and(|origin| origins.allow(origin, request.headers()));
     let asked = request.headers().get(header::ACCESS_CONTROL_REQUEST_METHOD).filter(|_| request.method() == Method::OPTIONS);
@@ -96,6 +117,12 @@ async fn check(State(origins): State<Arc<Origins>>, request: Request, next: Next
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, ANY);
     }
     response
+}
+
+/// The host that is asked for. Every browser says it; a header that is no text is nobody's name.
+fn host(request: &Request) -> Option<&str> {
+    let header = || request.headers().get(header::HOST).map(|host| host.to_str().unwrap_or(".."));
+    request.uri().authority().map(|authority| authority.as_str()).or_else(header)
 }
 
 /// The answer to a browser that asks before it sends a page's request.
@@ -141,6 +168,28 @@ mod tests {
             assert_eq!(origins.allow(origin, &headers), expected, "{origin}");
             assert!(any.allow(origin, &headers), "{origin}");
         }
+    }
+
+    #[test]
+    fn a_server_without_keys_answers_only_to_its_own_names() {
+        let open = Origins::without_keys(vec!["https://app.example.org".to_owned()]);
+        for (host, expected) in [
+            ("localhost:8080", true),
+            ("LOCALHOST", true),
+            ("127.0.0.1:8080", true),
+            ("[::1]:8080", true),
+            ("app.example.org", true),
+            ("evil.example.com:8080", false),
+            ("127.0.0.1.example.com", false),
+            ("timbre:8080", true),
+            ("192.168.1.7:8080", false),
+            ("[2001:db8::1]", false),
+            ("..", false),
+        ] {
+            assert_eq!(open.answers_to(host), expected, "{host}");
+            assert!(Origins::beside_keys(Vec::new()).answers_to(host), "{host}");
+        }
+        assert!(Origins::without_keys(vec!["*".to_owned()]).answers_to("evil.example.com"));
     }
 
     #[test]

@@ -43,7 +43,7 @@ impl LanguageModel for Provider {
         let target = format!("{}/{}", endpoint.name, prompt.model);
         let events = Events::new(&target, request::answer_tool(&prompt));
         let sent = async move {
-            let mut post = endpoint.post("messages", &prompt.model)?.json(&request(&prompt));
+            let mut post = endpoint.ask("messages", &prompt, &request(&prompt))?;
             if !endpoint.sets("anthropic-version") {
                 post = post.header("anthropic-version", VERSION);
             }

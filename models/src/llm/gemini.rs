@@ -35,7 +35,7 @@ impl LanguageModel for Provider {
         let chunks = Chunks::new(&target);
         let sent = async move {
             let path = format!("{}:streamGenerateContent?alt=sse", path(&prompt.model));
-            let post = endpoint.post(&path, &prompt.model)?.json(&request(&prompt));
+            let post = endpoint.ask(&path, &prompt, &request(&prompt))?;
             endpoint.send(post, &target).await
         };
         streamed::answer(sent, chunks)

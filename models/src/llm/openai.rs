@@ -6,6 +6,7 @@
 mod plain;
 
 use std::future::Future;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,11 +50,11 @@ impl LanguageModel for Provider {
     fn complete(&self, prompt: Prompt) -> BoxStream<'static, Result<Delta, ModelError>> {
         let (endpoint, quirks) = (self.endpoint.clone(), self.quirks);
         let target = format!("{}/{}", endpoint.name, prompt.model);
-        let chunks = Chunks::new(&target);
+        let chunks = Chunks { searches: quirks.search.always(&prompt.model), ..Chunks::new(&target) };
         let whole = prompt.whole;
         let within = if whole { WHOLE } else { remote::HEAD };
         let sent = async move {
-            let post = endpoint.post("chat/completions", &prompt.model)?.json(&request(&prompt, quirks));
+            let post = endpoint.ask("chat/completions", &prompt, &request(&prompt, quirks))?;
             endpoint.send_within(within, post, &target).await
         };
         if whole { answer_whole(sent, chunks) } else { streamed::answer(sent, chunks) }
@@ -99,6 +100,8 @@ pub(crate) struct Chunks {
     done: bool,
     /// How it is served.
     service: Service,
+    /// It searches for each answer, whether it says so or not.
+    searches: bool,
 }
 
 /// A call so far. Its id and name are told once, however often the server repeats them: clients add texts to what came before.
@@ -114,7 +117,7 @@ struct Call {
 impl Chunks {
     /// For an answer of `target`, `provider/model`.
     pub(crate) fn new(target: &str) -> Chunks {
-        Chunks { target: target.to_owned(), calls: Vec::new(), finished: false, done: false, service: Service::Standard }
+        Chunks { target: target.to_owned(), calls: Vec::new(), finished: false, done: false, service: Service::Standard, searches: false }
     }
 
     /// The deltas of an answer that came in one piece.
@@ -148,6 +151,11 @@ impl Chunks {
             for (place, call) in delta["tool_calls"].as_array().into_iter().flatten().enumerate() {
                 deltas.push(self.call(call, place));
             }
+            // A server from before there were several calls.
+            if let Some(function) = delta.get("function_call").filter(|function| function.is_object()) {
+                let id = function["name"].is_string().then(|| format!("call_{:016x}", RandomState::new().hash_one(&self.target)));
+                deltas.push(self.call(&json!({"index": 0, "id": id, "function": function}), 0));
+            }
             // Moonshot counts here.
             counted = counted.or_else(|| usage(&choice["usage"]));
             let mut extra = unknown(choice, &["index", "delta", "message", "finish_reason", "usage"]);
@@ -174,7 +182,8 @@ impl Chunks {
         if let Some(service) = chunk["service_tier"].as_str() {
             self.service = Service::of(service);
         }
-        deltas.extend(counted.map(|usage| Delta::Usage(Usage { service: self.service, ..usage })));
+        let searches = |usage: &Usage| if self.searches { usage.searches.max(1) } else { usage.searches };
+        deltas.extend(counted.map(|usage| Delta::Usage(Usage { service: self.service, searches: searches(&usage), ..usage })));
         deltas
     }
 
@@ -321,6 +330,8 @@ fn usage(usage: &Value) -> Option<Usage> {
         cache_write_tokens: count("prompt_tokens_details", "cache_write_tokens").unwrap_or(0),
         audio_input_tokens: count("prompt_tokens_details", "audio_tokens").unwrap_or(0),
         audio_output_tokens: count("completion_tokens_details", "audio_tokens").unwrap_or(0),
+        // Perplexity's research models; xAI is paid by the source.
+        searches: ["num_search_queries", "num_sources_used"].iter().find_map(|key| usage[*key].as_u64()).unwrap_or(0),
         ..Usage::default()
     })
 }

@@ -111,6 +111,11 @@ impl Search {
         }
     }
 
+    /// Whether `model` searches for each of its answers.
+    pub(crate) fn always(self, model: &str) -> bool {
+        self != Search::Plugin && self.by(model, &WebSearch::default())
+    }
+
     /// Writes a wish into a request.
     pub(crate) fn write(self, wish: &WebSearch, body: &mut Map<String, Value>) {
         let mut options = wish.options();

@@ -97,7 +97,7 @@ impl Hash {
     // Each type is taken apart whole, so that a field added to it does not compile until it is hashed here.
     fn prompt(&mut self, prompt: &Prompt, ignored: &[String], without: Option<usize>) {
         // How the answer comes does not change it; the router's own form of a wish to search stands for what is hashed in `tools` and `extra`.
-        let Prompt { model, messages, tools, tool_choice, sampling, extra, whole: _, web_search: _ } = prompt;
+        let Prompt { id: _, model, messages, tools, tool_choice, sampling, extra, whole: _, web_search: _ } = prompt;
         self.text(model);
         self.count(messages.len());
         for (at, message) in messages.iter().enumerate() {

@@ -309,6 +309,8 @@ struct WrittenPrices {
     audio_cache_read: Option<Price>,
     #[serde(deserialize_with = "usd")]
     reasoning: Option<Price>,
+    #[serde(deserialize_with = "usd")]
+    search: Option<Price>,
 }
 
 impl WrittenPrices {
@@ -327,6 +329,7 @@ impl WrittenPrices {
             audio_output: self.audio_output.or(base.audio_output),
             audio_cache_read: self.audio_cache_read.or(base.audio_cache_read),
             reasoning: self.reasoning.or(base.reasoning),
+            search: self.search.or(base.search),
         }
     }
 }

@@ -60,6 +60,9 @@ fn invoices_come_out_as_by_hand() {
         ),
         // 80 cached: the 60 words and 20 of the sound, at $0.40; 20 of sound x $32.
         (spoken(), Usage { cached_tokens: 80, audio_input_tokens: 40, ..of(100, 0) }, 32_000 + 640_000, false),
+        // Three searches at $10 a thousand; without a price they are a guess.
+        (Prices { search: Some(usd(10.0)), ..flat }, Usage { searches: 3, ..of(1, 0) }, 2_500 + 30_000_000, false),
+        (flat, Usage { searches: 3, ..of(1, 0) }, 2_500, true),
         // Sound without a price of its own is a guess.
         (flat, Usage { audio_output_tokens: 10, ..of(0, 10) }, 100_000, true),
         (flat, Usage { audio_input_tokens: 10, ..of(10, 0) }, 25_000, true),
@@ -124,6 +127,7 @@ fn prices() -> impl Strategy<Value = Prices> {
             audio_output: Some(Price(spoken)),
             audio_cache_read: Some(Price(input / 100 * read.max(heard))),
             reasoning: None,
+            search: None,
         },
     )
 }
@@ -186,7 +190,7 @@ proptest! {
         let [input_tokens, cached_tokens, cache_write_tokens, cache_write_hour_tokens, audio_input_tokens, output_tokens, reasoning_tokens, audio_output_tokens] = tokens;
         let usage = Usage {
             input_tokens, cached_tokens, cache_write_tokens, cache_write_hour_tokens, audio_input_tokens, output_tokens, reasoning_tokens,
-            audio_output_tokens, service: models::Service::Standard,
+            audio_output_tokens, searches: input_tokens, service: models::Service::Standard,
         };
         let _ = prices.of(&usage);
     }

@@ -60,6 +60,7 @@ impl Contender {
     }
 
     pub(super) fn step(&mut self, item: Item, is_last: bool) -> Step {
+        let item = believed(item);
         if let Some(Ok(delta)) = &item {
             self.note(delta);
             // The first of one piece is the last.
@@ -174,6 +175,14 @@ pub(super) async fn first_of(contenders: &mut [Contender], limits: &Limits, hedg
         Ok(got) => Some(got),
         Err(_) if wake < deadline => None,
         Err(_) => Some((slowest, Some(Err(contenders[slowest].late(limits))))),
+    }
+}
+
+/// An item whose counts may be added to others.
+pub(super) fn believed(item: Item) -> Item {
+    match item {
+        Some(Ok(Delta::Usage(usage))) => Some(Ok(Delta::Usage(usage.bounded()))),
+        item => item,
     }
 }
 

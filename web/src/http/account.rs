@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::http::HeaderMap;
 use axum::http::header::CACHE_CONTROL;
-use futures::stream::BoxStream;
+use futures::stream::{self, BoxStream};
 use futures::{FutureExt, Stream, StreamExt};
 use models::{Delta, Message, Prompt, Role, Usage};
 use router::cost::prompt_tokens;
@@ -218,7 +218,12 @@ impl Account {
             let deltas = match (&app.services.cache, prompt.filter(|_| may_keep)) {
                 (Some(cache), Some(prompt)) => {
                     let scope = scope(&tenant, prompt, &decision);
-                    let served = cache.serve(Lookup { scope, prompt, control, route: &decision.cache }, move || deltas);
+                    // Whoever asked first pays. Others may ride on that answer after its caller has gone: the books stay open until it ends.
+                    let paid = stream::unfold((deltas, self.clone()), |(mut deltas, account)| async move {
+                        let item = deltas.next().await?;
+                        Some((item, (deltas, account)))
+                    });
+                    let served = cache.serve(Lookup { scope, prompt, control, route: &decision.cache }, move || paid.boxed());
                     self.lock().report = Some(served.report);
                     served.deltas
                 }

@@ -2,7 +2,9 @@
 
 use axum::body::to_bytes;
 use axum::extract::Request;
+use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
 use http_body::Body;
 use serde_json::Value;
 use tokio::time::timeout;
@@ -45,6 +47,11 @@ pub(super) async fn json(request: Request, limits: &Limits) -> Result<Value, Api
     // Some clients mark UTF-8 as such, which RFC 8259 section 8.1 lets a reader pass over.
     serde_json::from_slice(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&body))
         .map_err(|error| ApiError::new(400, "invalid_json", format!("The request body is not valid JSON: {error}.")))
+}
+
+/// An answer that is JSON already.
+pub(super) fn written(json: String) -> Response {
+    ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], json).into_response()
 }
 
 /// The body is larger than is allowed.

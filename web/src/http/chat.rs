@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::{Request, State};
+use axum::response::Response;
 use axum::response::sse::Event;
-use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures::stream;
@@ -77,7 +77,7 @@ impl App {
             self.transcripts.put(&id, &completion.text, expires_at);
             audio = Some(SpokenAudio { id, data: STANDARD.encode(data), expires_at, transcript: completion.text.clone() });
         }
-        Ok(Json(envelope(&telling, false).whole(&completion, audio, telling.fields())).into_response())
+        Ok(body::written(envelope(&telling, false).whole(completion, audio, &telling.ours())))
     }
 
     async fn stream(
@@ -166,7 +166,7 @@ impl Writer {
             self.app.transcripts.put(&id, &self.completion.text, expires_at);
             events.push(events::json(&self.envelope.speech_end(&id, expires_at)));
         }
-        events.push(events::json(&self.envelope.finish(finish_of(&self.completion), self.telling.fields())));
+        events.push(events::written(self.envelope.finish(finish_of(&self.completion), &self.telling.ours())));
         if self.envelope.with_usage {
             events.push(events::json(&self.envelope.usage(self.completion.usage.unwrap_or_default())));
         }

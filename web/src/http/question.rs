@@ -21,7 +21,7 @@ use super::{App, now};
 use crate::ApiError;
 use crate::listening::{decode_upload, measure, sound, utterance};
 use crate::wire::chat::{InputAudio, RecalledAudio};
-use crate::wire::completion::our_fields;
+use crate::wire::completion::Ours;
 
 /// What is asked, whatever the dialect.
 pub(super) struct Question {
@@ -65,8 +65,13 @@ impl Telling {
     }
 
     /// `metadata.attempts` and `timbre`.
+    pub(super) fn ours(&self) -> Ours<'_> {
+        Ours::new(&self.decision, self.account.attempts(), self.signals.as_deref())
+    }
+
+    /// The same, to stand beside other fields.
     pub(super) fn fields(&self) -> Map<String, Value> {
-        our_fields(&self.decision, &self.account.attempts(), self.signals.as_deref())
+        self.ours().fields()
     }
 }
 

@@ -5,7 +5,7 @@
 
 use models::{Completion, Delta, Finish, Signals, Usage};
 use router::{Attempt, Counted, Decision, Outcome, Work};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::signals;
@@ -21,6 +21,34 @@ pub(crate) struct Envelope {
     pub(crate) model: String,
     /// Whether the client asked for a usage chunk; all others then say `usage: null`.
     pub(crate) with_usage: bool,
+}
+
+/// An answer, or a chunk of one, with our own fields: written without a tree of values in between, because each answer has one.
+#[derive(Serialize)]
+struct Told<'a> {
+    id: &'a str,
+    object: &'static str,
+    created: u64,
+    model: &'a str,
+    choices: [Choice; 1],
+    /// Null where another chunk says how many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<Option<UsageJson>>,
+    #[serde(flatten)]
+    ours: &'a Ours<'a>,
+}
+
+#[derive(Serialize)]
+struct Choice {
+    index: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<Map<String, Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delta: Option<Map<String, Value>>,
+    logprobs: Value,
+    finish_reason: &'static str,
+    #[serde(flatten)]
+    extra: Map<String, Value>,
 }
 
 /// Name of a chunk's type.
@@ -130,65 +158,63 @@ impl Envelope {
         self.chunk(json!({ "audio": { "id": audio_id, "expires_at": expires_at } }), None)
     }
 
-    /// The chunk that says why the answer ended, with our own fields.
-    pub(crate) fn finish(&self, finish: Finish, beside: Map<String, Value>) -> Value {
-        let mut chunk = self.chunk(json!({}), Some(finish));
-        extend(&mut chunk, beside);
-        chunk
+    /// The chunk that says why the answer ended, with our own fields, as JSON.
+    pub(crate) fn finish(&self, finish: Finish, ours: &Ours<'_>) -> String {
+        let (message, delta, finish_reason) = (None, Some(Map::new()), finish.name());
+        let choice = Choice { index: 0, message, delta, logprobs: Value::Null, finish_reason, extra: Map::new() };
+        self.told(CHUNK, choice, self.with_usage.then_some(None), ours)
+    }
+
+    fn told(&self, object: &'static str, choice: Choice, usage: Option<Option<UsageJson>>, ours: &Ours<'_>) -> String {
+        let Envelope { id, created, model, .. } = self;
+        let told = Told { id, object, created: *created, model, choices: [choice], usage, ours };
+        serde_json::to_string(&told).expect("texts and numbers are JSON")
     }
 
     /// The chunk of tokens counted.
     pub(crate) fn usage(&self, usage: Usage) -> Value {
         let mut chunk = self.head(CHUNK);
         chunk["choices"] = json!([]);
-        chunk["usage"] = usage_json(usage);
+        chunk["usage"] = json!(UsageJson::from(usage));
         chunk
     }
 
-    /// The whole answer, not streamed.
-    pub(crate) fn whole(&self, completion: &Completion, audio: Option<SpokenAudio>, beside: Map<String, Value>) -> Value {
-        let calls: Vec<_> = completion
-            .tool_calls
-            .iter()
-            .map(|call| {
-                let mut body = json!({ "id": call.id, "type": "function", "function": { "name": call.name, "arguments": call.arguments } });
-                extend(&mut body, call.extra.clone());
-                body
-            })
-            .collect();
-        let is_silent = completion.text.is_empty() && !calls.is_empty();
-        let mut message = json!({ "role": "assistant", "content": completion.text, "refusal": null });
-        if audio.is_some() || is_silent {
-            message["content"] = Value::Null;
+    /// The whole answer, not streamed, as JSON.
+    pub(crate) fn whole(&self, completion: Completion, audio: Option<SpokenAudio>, ours: &Ours<'_>) -> String {
+        let finish_reason = finish_of(&completion).name();
+        let Completion { text, reasoning, signature, redacted, tool_calls, usage, mut extra, finish: _ } = completion;
+        let calls = tool_calls.into_iter().map(|call| {
+            let mut body = json!({ "id": call.id, "type": "function", "function": { "name": call.name, "arguments": call.arguments } });
+            extend(&mut body, call.extra);
+            body
+        });
+        let calls: Vec<Value> = calls.collect();
+        let is_silent = audio.is_some() || text.is_empty() && !calls.is_empty();
+        let mut message = Map::new();
+        message.insert("role".to_owned(), json!("assistant"));
+        message.insert("content".to_owned(), if is_silent { Value::Null } else { Value::String(text) });
+        message.insert("refusal".to_owned(), Value::Null);
+        if !reasoning.is_empty() {
+            message.insert("reasoning_content".to_owned(), Value::String(reasoning));
         }
-        if !completion.reasoning.is_empty() {
-            message["reasoning_content"] = json!(completion.reasoning);
+        if let Some(signature) = signature {
+            message.insert("reasoning_signature".to_owned(), Value::String(signature));
         }
-        if let Some(signature) = &completion.signature {
-            message["reasoning_signature"] = json!(signature);
+        if !redacted.is_empty() {
+            message.insert("redacted_reasoning".to_owned(), json!(redacted));
         }
-        if !completion.redacted.is_empty() {
-            message["redacted_reasoning"] = json!(completion.redacted);
-        }
-        let mut extra = completion.extra.clone();
         if let Some(Value::Object(more)) = extra.remove("message") {
-            extend(&mut message, more);
+            message.extend(more);
         }
         if let Some(SpokenAudio { id, data, expires_at, transcript }) = audio {
-            message["audio"] = json!({ "id": id, "data": data, "expires_at": expires_at, "transcript": transcript });
+            message.insert("audio".to_owned(), json!({ "id": id, "data": data, "expires_at": expires_at, "transcript": transcript }));
         }
         if !calls.is_empty() {
-            message["tool_calls"] = Value::Array(calls);
+            message.insert("tool_calls".to_owned(), Value::Array(calls));
         }
-        let mut whole = self.head("chat.completion");
-        let finish = finish_of(completion).name();
-        whole["choices"] = json!([{ "index": 0, "message": message, "logprobs": null, "finish_reason": finish }]);
-        extend(&mut whole["choices"][0], extra);
-        if let Some(usage) = completion.usage {
-            whole["usage"] = usage_json(usage);
-        }
-        extend(&mut whole, beside);
-        whole
+        let logprobs = extra.shift_remove("logprobs").unwrap_or_default();
+        let choice = Choice { index: 0, message: Some(message), delta: None, logprobs, finish_reason, extra };
+        self.told("chat.completion", choice, usage.map(|usage| Some(usage.into())), ours)
     }
 
     fn head(&self, object: &str) -> Value {
@@ -216,36 +242,101 @@ fn extend(value: &mut Value, beside: Map<String, Value>) {
     }
 }
 
-fn usage_json(usage: Usage) -> Value {
-    json!({
-        "prompt_tokens": usage.input_tokens,
-        "completion_tokens": usage.output_tokens,
-        "total_tokens": usage.input_tokens + usage.output_tokens,
-        "prompt_tokens_details": {
-            "cached_tokens": usage.cached_tokens, "audio_tokens": usage.audio_input_tokens, "cache_write_tokens": usage.cache_write_tokens
-        },
-        "completion_tokens_details": {
-            "reasoning_tokens": usage.reasoning_tokens, "audio_tokens": usage.audio_output_tokens,
-            "accepted_prediction_tokens": 0, "rejected_prediction_tokens": 0
-        },
-    })
+/// Tokens in OpenAI's shape.
+#[derive(Serialize)]
+struct UsageJson {
+    prompt_tokens: u64,
+    completion_tokens: u64,
+    total_tokens: u64,
+    prompt_tokens_details: PromptTokens,
+    completion_tokens_details: CompletionTokens,
+}
+
+#[derive(Serialize)]
+struct PromptTokens {
+    cached_tokens: u64,
+    audio_tokens: u64,
+    cache_write_tokens: u64,
+}
+
+#[derive(Serialize)]
+struct CompletionTokens {
+    reasoning_tokens: u64,
+    audio_tokens: u64,
+    accepted_prediction_tokens: u64,
+    rejected_prediction_tokens: u64,
+}
+
+impl From<Usage> for UsageJson {
+    fn from(usage: Usage) -> UsageJson {
+        UsageJson {
+            prompt_tokens: usage.input_tokens,
+            completion_tokens: usage.output_tokens,
+            total_tokens: usage.input_tokens + usage.output_tokens,
+            prompt_tokens_details: PromptTokens {
+                cached_tokens: usage.cached_tokens,
+                audio_tokens: usage.audio_input_tokens,
+                cache_write_tokens: usage.cache_write_tokens,
+            },
+            completion_tokens_details: CompletionTokens {
+                reasoning_tokens: usage.reasoning_tokens,
+                audio_tokens: usage.audio_output_tokens,
+                accepted_prediction_tokens: 0,
+                rejected_prediction_tokens: 0,
+            },
+        }
+    }
 }
 
 /// `metadata.attempts` and `timbre`: who was tried, who answered and why, and what was measured of the speaker.
-pub(crate) fn our_fields(decision: &Decision, attempts: &[Attempt], measured: Option<&Signals>) -> Map<String, Value> {
-    let mut timbre = json!({
-        "router": decision.router,
-        "route": decision.route,
-        "variant": decision.variant,
-        "reason": decision.reason,
-        "signals": measured.map(signals::to_json),
-    });
-    if attempts.iter().any(|attempt| matches!(attempt.usage, Some(Counted::Estimated(_)))) {
-        timbre["usageEstimated"] = json!(true);
+#[derive(Serialize)]
+pub(crate) struct Ours<'a> {
+    metadata: Attempts,
+    timbre: Routed<'a>,
+}
+
+#[derive(Serialize)]
+struct Attempts {
+    #[serde(serialize_with = "tried")]
+    attempts: Vec<Attempt>,
+}
+
+#[derive(Serialize)]
+struct Routed<'a> {
+    router: Option<&'a str>,
+    route: &'a str,
+    variant: Option<&'a str>,
+    reason: &'a str,
+    signals: Option<Value>,
+    #[serde(rename = "usageEstimated", skip_serializing_if = "std::ops::Not::not")]
+    usage_estimated: bool,
+}
+
+impl Ours<'_> {
+    /// Of an answer.
+    pub(crate) fn new<'a>(decision: &'a Decision, attempts: Vec<Attempt>, measured: Option<&Signals>) -> Ours<'a> {
+        let timbre = Routed {
+            router: decision.router.as_deref(),
+            route: &decision.route,
+            variant: decision.variant.as_deref(),
+            reason: &decision.reason,
+            signals: measured.map(signals::to_json),
+            usage_estimated: attempts.iter().any(|attempt| matches!(attempt.usage, Some(Counted::Estimated(_)))),
+        };
+        Ours { metadata: Attempts { attempts }, timbre }
     }
-    let mut fields = attempt_fields(attempts);
-    fields.insert("timbre".to_owned(), timbre);
-    fields
+
+    /// As fields to stand beside others.
+    pub(crate) fn fields(&self) -> Map<String, Value> {
+        match json!(self) {
+            Value::Object(fields) => fields,
+            _ => Map::new(),
+        }
+    }
+}
+
+fn tried<S: Serializer>(attempts: &[Attempt], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(attempts.iter().map(Tried::of))
 }
 
 /// `metadata.attempts` alone, for errors.
@@ -254,43 +345,63 @@ pub(crate) fn attempt_fields(attempts: &[Attempt]) -> Map<String, Value> {
     Map::from_iter([("metadata".to_owned(), json!({ "attempts": attempts }))])
 }
 
-/// One attempt: who was tried, what became of it, in milliseconds.
+/// One attempt as a value.
 pub(crate) fn attempt_json(attempt: &Attempt) -> Value {
-    let (provider, model) = attempt.target.split_once('/').unwrap_or(("", &attempt.target));
-    let (status, error) = match &attempt.outcome {
-        Outcome::Running => ("running", None),
-        Outcome::Answered(_) => ("success", None),
-        Outcome::Failed(error) => ("failed", Some(error.detail.as_str())),
-        Outcome::Outrun => ("outrun", None),
-        Outcome::Cancelled => ("cancelled", None),
-    };
-    let mut json = json!({ "provider": provider, "model": model, "status": status, "latencyMs": attempt.total.as_millis() as u64 });
-    if attempt.work != Work::Answer {
-        json["work"] = json!(attempt.work.name());
+    json!(Tried::of(attempt))
+}
+
+/// One attempt: who was tried, what became of it, in milliseconds.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Tried<'a> {
+    provider: &'a str,
+    model: &'a str,
+    status: &'static str,
+    latency_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    work: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_token_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    http_status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<UsageJson>,
+    /// In dollars, as prices are written: nine decimals are exact.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost_usd: Option<f64>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    estimated: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resumed_at: Option<u64>,
+}
+
+impl Tried<'_> {
+    fn of(attempt: &Attempt) -> Tried<'_> {
+        let (provider, model) = attempt.target.split_once('/').unwrap_or(("", &attempt.target));
+        let (status, error) = match &attempt.outcome {
+            Outcome::Running => ("running", None),
+            Outcome::Answered(_) => ("success", None),
+            Outcome::Failed(error) => ("failed", Some(error.detail.as_str())),
+            Outcome::Outrun => ("outrun", None),
+            Outcome::Cancelled => ("cancelled", None),
+        };
+        Tried {
+            provider,
+            model,
+            status,
+            latency_ms: attempt.total.as_millis() as u64,
+            work: (attempt.work != Work::Answer).then(|| attempt.work.name()),
+            error,
+            first_token_ms: attempt.first_token.map(|first| first.as_millis() as u64),
+            http_status: attempt.status,
+            usage: attempt.usage.map(|counted| counted.usage().into()),
+            cost_usd: attempt.cost.map(|priced| priced.cost.usd()),
+            estimated: attempt.is_estimated(),
+            resumed_at: attempt.resumed_at,
+        }
     }
-    if let Some(error) = error {
-        json["error"] = json!(error);
-    }
-    if let Some(first_token) = attempt.first_token {
-        json["firstTokenMs"] = json!(first_token.as_millis() as u64);
-    }
-    if let Some(status) = attempt.status {
-        json["httpStatus"] = json!(status);
-    }
-    if let Some(counted) = &attempt.usage {
-        json["usage"] = usage_json(counted.usage());
-    }
-    if let Some(priced) = attempt.cost {
-        // In dollars, as prices are written: nine decimals are exact.
-        json["costUsd"] = json!(priced.cost.usd());
-    }
-    if attempt.is_estimated() {
-        json["estimated"] = json!(true);
-    }
-    if let Some(characters) = attempt.resumed_at {
-        json["resumedAt"] = json!(characters);
-    }
-    json
 }
 
 #[cfg(test)]
@@ -335,10 +446,21 @@ mod tests {
             ),
             (envelope.speech("audio_1", "AAA="), r#"{"audio":{"id":"audio_1","data":"AAA="}}"#, "null"),
             (envelope.speech_end("audio_1", 9), r#"{"audio":{"id":"audio_1","expires_at":9}}"#, "null"),
-            (envelope.finish(Finish::Length, Map::new()), "{}", r#""length""#),
         ] {
             assert_eq!(chunk.to_string(), format!("{head}{delta},\"logprobs\":null,\"finish_reason\":{finish}}}]}}"));
         }
+    }
+
+    #[test]
+    fn the_end_says_why_and_who_was_tried() {
+        let decision = Decision { route: "r".to_owned(), reason: "why".to_owned(), ..Decision::default() };
+        let ours = Ours::new(&decision, vec![Attempt::new("up/big")], None);
+        let told = r#""metadata":{"attempts":[{"provider":"up","model":"big","status":"running","latencyMs":0}]},"timbre":{"router":null,"route":"r","variant":null,"reason":"why","signals":null}}"#;
+        for (with_usage, usage) in [(false, ""), (true, r#""usage":null,"#)] {
+            let head = r#"{"id":"chatcmpl-1","object":"chat.completion.chunk","created":7,"model":"up/big","choices":[{"index":0,"delta":{},"logprobs":null,"finish_reason":"length"}],"#;
+            assert_eq!(envelope(with_usage).finish(Finish::Length, &ours), format!("{head}{usage}{told}"));
+        }
+        assert_eq!(Value::Object(ours.fields()).to_string(), format!("{{{told}"));
     }
 
     #[test]
@@ -365,16 +487,20 @@ mod tests {
     fn a_whole_answer_says_null_where_nothing_is_written() {
         let call = ToolCall { id: "c".to_owned(), name: "f".to_owned(), arguments: "{}".to_owned(), ..ToolCall::default() };
         let completion = Completion { tool_calls: vec![call], ..Completion::default() };
-        let whole = envelope(false).whole(&completion, None, Map::new());
+        let whole = |completion, audio| -> Value {
+            let decision = Decision::default();
+            let written = envelope(false).whole(completion, audio, &Ours::new(&decision, Vec::new(), None));
+            serde_json::from_str(&written).expect("it is JSON")
+        };
+        let silent = whole(completion, None);
         assert_eq!(
-            whole["choices"][0].to_string(),
+            silent["choices"][0].to_string(),
             r#"{"index":0,"message":{"role":"assistant","content":null,"refusal":null,"tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{}"}}]},"logprobs":null,"finish_reason":"tool_calls"}"#
         );
         let completion = Completion { text: "Hi.".to_owned(), ..Completion::default() };
         let audio = SpokenAudio { id: "audio_1".to_owned(), data: "AA==".to_owned(), expires_at: 9, transcript: "Hi.".to_owned() };
-        let whole = envelope(false).whole(&completion, Some(audio), Map::new());
         assert_eq!(
-            whole["choices"][0]["message"].to_string(),
+            whole(completion, Some(audio))["choices"][0]["message"].to_string(),
             r#"{"role":"assistant","content":null,"refusal":null,"audio":{"id":"audio_1","data":"AA==","expires_at":9,"transcript":"Hi."}}"#
         );
     }

@@ -69,6 +69,7 @@ struct Counted {
     hour: u64,
     output: u64,
     thought: u64,
+    searches: u64,
     service: Service,
 }
 
@@ -83,6 +84,7 @@ impl Counted {
             (&mut self.hour, &usage["cache_creation"]["ephemeral_1h_input_tokens"]),
             (&mut self.output, &usage["output_tokens"]),
             (&mut self.thought, thought),
+            (&mut self.searches, &usage["server_tool_use"]["web_search_requests"]),
         ] {
             *count = value.as_u64().unwrap_or(*count);
         }
@@ -101,6 +103,7 @@ impl Counted {
             service: self.service,
             output_tokens: self.output,
             reasoning_tokens: self.thought,
+            searches: self.searches,
             ..Usage::default()
         }
     }

@@ -22,6 +22,8 @@ pub(crate) struct Chunks {
     reason: Option<Finish>,
     native: Option<String>,
     usage: Option<Usage>,
+    /// Searches that it says it made.
+    searches: u64,
 }
 
 impl Chunks {
@@ -29,7 +31,7 @@ impl Chunks {
     pub(crate) fn new(target: &str) -> Chunks {
         // The standard library's source of randomness needs neither a clock nor a seed.
         let stamp = RandomState::new().build_hasher().finish();
-        Chunks { target: target.to_owned(), stamp, calls: 0, reason: None, native: None, usage: None }
+        Chunks { target: target.to_owned(), stamp, calls: 0, reason: None, native: None, usage: None, searches: 0 }
     }
 
     fn deltas(&mut self, chunk: &Value) -> Result<Vec<Delta>, ModelError> {
@@ -39,6 +41,7 @@ impl Chunks {
             self.part(part, &mut deltas);
         }
         deltas.extend(annotations(&candidate["groundingMetadata"]));
+        self.searches = self.searches.max(searches(&candidate["groundingMetadata"], &self.target));
         if let Some(logprobs) = candidate.get("logprobsResult").filter(|result| !result.is_null()) {
             let chosen = logprobs["chosenCandidates"].as_array().into_iter().flatten();
             let content: Vec<Value> = chosen
@@ -53,6 +56,7 @@ impl Chunks {
             self.native = chunk["promptFeedback"]["blockReason"].as_str().map(str::to_owned);
         }
         if let Some(usage) = usage(&chunk["usageMetadata"]) {
+            let usage = Usage { searches: self.searches, ..usage };
             // The count so far is what a stream that breaks off has cost.
             self.usage = Some(usage);
             deltas.push(Delta::Usage(usage));
@@ -187,6 +191,12 @@ fn extra(key: &str, value: Value) -> Delta {
     let mut extra = Map::new();
     extra.insert(key.into(), value);
     Delta::Extra(extra)
+}
+
+/// Searches to be paid for: up to 2.5 a grounded answer is one, later models are paid for each query.
+fn searches(grounding: &Value, target: &str) -> u64 {
+    let queries = grounding["webSearchQueries"].as_array().map_or(0, |queries| queries.len() as u64);
+    if super::since(target, 3, 0) { queries } else { queries.min(1) }
 }
 
 /// What the answer was grounded on, as OpenAI's annotations.

@@ -77,6 +77,46 @@ fn reasoning_tool_calls_usage_and_finish_are_kept() {
 }
 
 #[test]
+fn the_one_call_of_older_servers_is_a_call_like_any_other() {
+    let piece = |call: &str, finish: &str| {
+        format!("data: {{\"choices\":[{{\"delta\":{{\"function_call\":{call}}},\"finish_reason\":{finish}}}]}}\n\n")
+    };
+    let stream = [
+        piece(r#"{"name":"f","arguments":""}"#, "null"),
+        piece(r#"{"arguments":"{\"a\""}"#, "null"),
+        piece(r#"{"arguments":":1}"}"#, "null"),
+        piece("null", "\"function_call\""),
+    ];
+    let (completion, error) = read(&[stream.concat().as_bytes()]);
+    let [call] = completion.tool_calls.as_slice() else { panic!("{completion:?}") };
+    assert_eq!((call.name.as_str(), call.arguments.as_str(), error), ("f", "{\"a\":1}", None));
+    assert!(call.id.starts_with("call_") && call.id.len() > 10, "{}", call.id);
+    assert_eq!(completion.finish, Some(Finish::ToolCalls));
+}
+
+#[test]
+fn searches_are_counted_where_each_is_paid_for() {
+    let body = |usage: Value| json!({"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}], "usage": usage});
+    for (model, quirks, usage, searches) in [
+        ("gpt-4o-search-preview", Quirks::NONE, json!({"prompt_tokens": 1}), 1),
+        ("gpt-4o", Quirks::NONE, json!({"prompt_tokens": 1}), 0),
+        ("sonar", Quirks { search: Search::Perplexity, ..Quirks::NONE }, json!({"prompt_tokens": 1}), 1),
+        (
+            "sonar-deep-research",
+            Quirks { search: Search::Perplexity, ..Quirks::NONE },
+            json!({"prompt_tokens": 1, "num_search_queries": 21}),
+            21,
+        ),
+        ("grok-4", Quirks::NONE, json!({"prompt_tokens": 1, "num_sources_used": 4}), 4),
+    ] {
+        let mut chunks = Chunks { searches: quirks.search.always(model), ..Chunks::new("p/m") };
+        let deltas = chunks.whole(&body(usage)).expect("an answer");
+        let counted = deltas.iter().find_map(|delta| if let Delta::Usage(usage) = delta { Some(usage.searches) } else { None });
+        assert_eq!(counted, Some(searches), "{model}");
+    }
+}
+
+#[test]
 fn a_request_keeps_what_it_does_not_know() {
     let mut user = Message::text(Role::User, "Hi");
     user.parts.push(Part::Other(json!({"type": "image_url", "image_url": {"url": "data:,"}})));

@@ -70,6 +70,7 @@ fn sampling() -> impl Strategy<Value = Sampling> {
 fn prompt() -> impl Strategy<Value = Prompt> {
     ("[a-c]{0,2}", vec(message(), 0..4), vec(tool(), 0..3), proptest::option::of(json_value()), sampling(), extra()).prop_map(
         |(model, messages, tools, tool_choice, sampling, extra)| Prompt {
+            id: String::new(),
             model,
             messages,
             tools,
