@@ -59,7 +59,7 @@ export class Conversation {
     /** The answer in progress, and the one that sounds. */
     active = "";
     sounding = "";
-    /** How many of an error the server told of, for the view to show once. */
+    /** What the server complained of, for the page to show once. */
     complaint = "";
     private room = -60;
     private lastVoice = 0;
@@ -76,7 +76,8 @@ export class Conversation {
     heard(at: number, db: number): boolean {
         const turn = this.turns.at(-1);
         if (db < AUDIBLE_DB || !turn || turn.at.heard !== undefined || !turn.response || this.sounding !== turn.response) return false;
-        turn.at.heard = at - turn.from;
+        // The meter's clock and that of the events differ by a few milliseconds: nothing is heard before it is sent.
+        turn.at.heard = Math.max(at - turn.from, turn.at.sound ?? 0);
         return true;
     }
 
@@ -146,6 +147,9 @@ export class Conversation {
                 if (turn) turn.at.first ??= now - turn.from;
                 break;
             }
+            case "response.output_audio.delta":
+                if (turn) turn.at.sound ??= now - turn.from;
+                break;
             case "output_audio_buffer.started":
                 this.sounding = event.response_id ?? "";
                 if (turn) turn.at.sound ??= now - turn.from;

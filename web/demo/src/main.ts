@@ -128,8 +128,7 @@ function ears(): Ears {
 }
 
 function take(event: ServerEvent): void {
-    const now = performance.now();
-    conversation.take(event, now);
+    conversation.take(event, performance.now());
     if (conversation.phase === "interrupted") setTimeout(() => settle(), INTERRUPTED_MS);
     // The server knows how much of a cut answer was heard; it is asked for the words.
     if (event.type === "response.done" && event.response?.status === "cancelled") {

@@ -34,6 +34,7 @@ export async function dial(microphone: MediaStream | undefined, wishes: Wishes, 
             if (event.type === "response.output_audio.delta") {
                 if (event.item_id) items.set(response, event.item_id);
                 speaker.postMessage({ push: samples(event.delta ?? ""), response });
+                ears.event({ type: event.type, response_id: response });
                 return;
             }
             // The server tells only those who interrupt: what is a cough, it lets pass by holding back its sound.
