@@ -48,7 +48,7 @@ for (const transport of ['WebRTC', 'WebSocket']) {
         await shot(`${transport}-idle`);
         await page.click('#orb');
         await phase(page, 'listening');
-        assert.match(await page.innerText('#line'), new RegExp(`^${transport} · timbre/page · 0:`));
+        await page.locator('#line', { hasText: new RegExp(`^${transport} · timbre/page · 0:`) }).waitFor();
 
         await phase(page, 'speaking');
         await louder(page, 0.01);

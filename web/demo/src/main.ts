@@ -15,7 +15,7 @@ import { Transcript } from "./view/transcript";
 const STATES: Record<Phase, string> = {
     idle: "Press, and talk.",
     connecting: "Connecting…",
-    listening: "Listening.",
+    listening: "Go ahead.",
     hearing: "You are speaking.",
     thinking: "Thinking…",
     speaking: "Speaking. Just interrupt.",
@@ -293,18 +293,23 @@ function draw(): void {
     orb.setAttribute("aria-disabled", String(!can));
     orb.setAttribute("aria-label", !calling ? "Start talking" : phase === "speaking" ? "Stop the answer" : state);
     find("controls").hidden = !calling;
+    drawLine();
     muteButton.hidden = !microphone;
     transcript.show(entries);
     insight.show(turns);
 }
 
 function tick(): void {
+    drawLine();
+    if (line) setTimeout(tick, 500);
+}
+
+function drawLine(): void {
     if (!line) return write(find("line"), "");
     const passed = Math.floor((Date.now() - began) / 1000);
     const clock = `${Math.floor(passed / 60)}:${String(passed % 60).padStart(2, "0")}`;
     const who = [line.name, conversation.model, clock].filter(Boolean).join(" · ");
     write(find("line"), who);
-    setTimeout(tick, 500);
 }
 
 function notify(trouble: Trouble): void {
