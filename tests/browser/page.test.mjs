@@ -112,6 +112,7 @@ test('what stands in the way is said, with a way out', () =>
         OPEN,
         async (page, shot) => {
           await page.click('#orb');
+          await notice(page).waitFor();
           await phase(page, 'error');
           assert.match(await notice(page).innerText(), words);
           await shot(`trouble-${words.source.replace(/\W+/g, '-').slice(0, 30)}`);
@@ -181,7 +182,7 @@ test('a busy server says when to come back', () =>
           for (const transport of ['webrtc', 'websocket']) {
             await page.selectOption('#transport', transport);
             await page.click('#orb');
-            await phase(page, 'error');
+            await notice(page).waitFor();
             assert.match(await notice(page).innerText(), /The server is busy.*sessions are taken.*5 s/s);
           }
           await shot('trouble-busy');

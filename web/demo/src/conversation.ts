@@ -142,7 +142,7 @@ export class Conversation {
             case "response.output_audio_transcript.delta":
             case "response.output_text.delta": {
                 const entry = this.entry(event.item_id, "timbre");
-                entry.text += event.delta ?? "";
+                entry.text = (entry.text + (event.delta ?? "")).trimStart();
                 entry.turn = turn;
                 if (turn) turn.at.first ??= now - turn.from;
                 break;
@@ -166,7 +166,7 @@ export class Conversation {
             case "conversation.item.retrieved": {
                 const entry = this.entries.find((entry) => entry.id === event.item?.id);
                 const part = event.item?.content?.[0];
-                if (entry) entry.heard = part?.transcript ?? part?.text ?? "";
+                if (entry) entry.heard = (part?.transcript ?? part?.text ?? "").trimStart();
                 break;
             }
             case "error":
