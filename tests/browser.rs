@@ -56,7 +56,8 @@ struct Servers {
 
 impl Servers {
     async fn start(upstream: &Upstream) -> Servers {
-        let [open, keyed, full] = ["", "[auth]\nkeys = [\"sk-page\"]\n", "[server]\nmax_sessions = 1\n"].map(|more| checked(upstream, more));
+        let [open, keyed, full] =
+            ["", "[auth]\nkeys = [\"sk-page\"]\n", "[server]\nmax_sessions = 1\n"].map(|more| checked(upstream, more));
         let loading = open.clone();
         let engines = tokio::task::spawn_blocking(move || engines(&loading)).await.expect("it runs").expect("the models load");
         let engines = Arc::new(engines);

@@ -160,6 +160,7 @@ function judge({ spoken, heard }) {
 }
 
 function quantile(values, share) {
+  if (values.length === 0) return '–';
   const sorted = [...values].sort((one, other) => one - other);
   const at = share * (sorted.length - 1);
   const below = sorted[Math.floor(at)];
@@ -177,6 +178,7 @@ const turns = await withServer((url) =>
     return judge(await page.evaluate(call, { seconds, model: 'bench/short' }));
   }),
 );
+turns.forEach((turn, at) => console.error(`clip ${at + 1}: ${typeof turn === 'number' ? `${turn.toFixed(2)} s` : turn}`));
 const answered = turns.filter((turn) => typeof turn === 'number');
 const complete = answered.filter((turn) => turn <= COMPLETE);
 const count = (what) => turns.filter((turn) => turn === what).length;
