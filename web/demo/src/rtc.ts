@@ -6,6 +6,8 @@ import { ofAnswer, Trouble } from "./trouble";
 
 /** A connection that is not there by then will not be: where UDP is blocked, nothing says so. */
 const PATIENCE_MS = 7_000;
+/** A connection from which nothing came for this long looks for another way. */
+const DOUBT_MS = 1_500;
 
 export async function dial(microphone: MediaStream, wishes: Wishes, key: string, speaker: HTMLAudioElement, ears: Ears): Promise<Line> {
     if (!("RTCPeerConnection" in window)) throw new Trouble("No WebRTC here", "This browser has none; choose WebSocket.", "again", true);
@@ -43,6 +45,8 @@ export async function dial(microphone: MediaStream, wishes: Wishes, key: string,
         if (!answer.ok) throw await ofAnswer(answer);
         await connection.setRemoteDescription({ type: "answer", sdp: await answer.text() });
         await opened(channel, connection);
+        const place = answer.headers.get("location");
+        if (place) renew(connection, new URL(place, API), key);
         connection.onconnectionstatechange = () => {
             if (connection.connectionState === "failed") ears.lost("The connection broke off.");
         };
@@ -55,7 +59,7 @@ export async function dial(microphone: MediaStream, wishes: Wishes, key: string,
             send,
             silence: () => send({ type: "output_audio_buffer.clear" }),
             close: () => {
-                channel.onclose = connection.onconnectionstatechange = null;
+                channel.onclose = connection.onconnectionstatechange = connection.oniceconnectionstatechange = null;
                 close();
             },
         };
@@ -63,6 +67,25 @@ export async function dial(microphone: MediaStream, wishes: Wishes, key: string,
         close();
         throw error;
     }
+}
+
+/** Looks for another way to the server where the one in use falls silent, as when a phone leaves its Wi-Fi. */
+function renew(connection: RTCPeerConnection, call: URL, key: string): void {
+    let timer = 0;
+    connection.oniceconnectionstatechange = () => {
+        clearTimeout(timer);
+        // Most silences end by themselves, and sooner.
+        if (connection.iceConnectionState === "disconnected") timer = setTimeout(() => connection.restartIce(), DOUBT_MS);
+    };
+    connection.onnegotiationneeded = async () => {
+        await connection.setLocalDescription();
+        const headers = { ...authorization(key), "Content-Type": "application/sdp" };
+        const answer = await fetch(call, { method: "PATCH", headers, body: connection.localDescription?.sdp ?? "" }).catch(() => undefined);
+        // A server that cannot be reached, or that renews nothing, leaves the call to what it still has.
+        if (answer?.ok && connection.signalingState === "have-local-offer") {
+            await connection.setRemoteDescription({ type: "answer", sdp: await answer.text() });
+        }
+    };
 }
 
 function opened(channel: RTCDataChannel, connection: RTCPeerConnection): Promise<void> {

@@ -69,6 +69,8 @@ async function connect(wishes: Wishes, key: string): Promise<WebSocket> {
         socket.onerror = () => resolve(false);
     });
     if (isOpen) return socket;
+    const spoken = await fetch(new URL("realtime", API), { headers: authorization(key) }).catch(() => undefined);
+    if (spoken?.status === 501) throw await ofAnswer(spoken);
     // The same place, asked for in a way whose refusal can be read: no place, or a wrong offer.
     const why = await fetch(new URL("realtime/calls", API), {
         method: "POST",
