@@ -33,6 +33,8 @@ export class Transcript {
             this.log.append(line);
         }
         line.classList.toggle("growing", !entry.whole);
+        // Read aloud once it is whole, not word by word.
+        line.setAttribute("aria-busy", String(!entry.whole));
         line.classList.toggle("cut", entry.cut);
         const [, words, note] = line.children as unknown as [HTMLElement, HTMLElement, HTMLElement];
         const heard = entry.cut && entry.heard !== undefined && entry.text.startsWith(entry.heard) ? entry.heard : entry.text;
