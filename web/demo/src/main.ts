@@ -184,6 +184,8 @@ function say(text: string): void {
         interrupt();
         return;
     }
+    // What is written already may still be sounding.
+    if (conversation.sounding) line.silence();
     const id = `item_page_${Date.now().toString(36)}`;
     conversation.typed(id, text, performance.now());
     line.send({ type: "conversation.item.create", item: { id, type: "message", role: "user", content: [{ type: "input_text", text }] } });
