@@ -69,8 +69,6 @@ async function connect(wishes: Wishes, key: string): Promise<WebSocket> {
         socket.onerror = () => resolve(false);
     });
     if (isOpen) return socket;
-    const spoken = await fetch(new URL("realtime", API), { headers: authorization(key) }).catch(() => undefined);
-    if (spoken?.status === 501) throw await ofAnswer(spoken);
     // The same place, asked for in a way whose refusal can be read: no place, or a wrong offer.
     const why = await fetch(new URL("realtime/calls", API), {
         method: "POST",
@@ -79,6 +77,11 @@ async function connect(wishes: Wishes, key: string): Promise<WebSocket> {
     }).catch(() => undefined);
     if (!why) throw unreachable();
     if (why.status === 429) throw await ofAnswer(why);
+    if (why.status === 501) {
+        // No WebRTC, or no calls at all: asked for without a socket, the endpoint says which.
+        const absent = await fetch(new URL("realtime", API), { headers: authorization(key) });
+        if (absent.status === 501) throw await ofAnswer(absent);
+    }
     throw new Trouble("The call was refused", "The server took no WebSocket; its log says why.", "again");
 }
 
