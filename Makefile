@@ -13,23 +13,28 @@ LISTEN ?= 127.0.0.1:8080
 # What `make bench` measures: `make bench WHAT=turn`; `timbre bench --help` lists it.
 WHAT ?=
 
-.PHONY: demo serve test bench lint fmt help setup build models test-setup test-models
+.PHONY: demo serve test bench page lint fmt help setup build models test-setup test-models
 
 demo: models ## Play a recorded question into the pipeline, show the turn, write reply.wav
 	$(TIMBRE) talk "$$($(TIMBRE) models path moonshine-tiny-en)/two_cities.wav" --seconds 4.6 --out reply.wav
 
-serve: models ## Serve on http://127.0.0.1:8080 (LISTEN=address:port for another)
+serve: models ## Serve, with a page to talk to, on http://127.0.0.1:8080 (LISTEN=address:port for another)
 	TIMBRE_SERVER__LISTEN=$(LISTEN) $(TIMBRE) serve
 
 test: test-setup ## Set up, then run every check and every test
 	cargo fmt --all --check
 	cargo lint
+	@.ci/page check
 	$(MAKE) --no-print-directory test-models
 	TIMBRE_SDK_PYTHON="$(CACHE)/venv/bin/python" cargo test --release --workspace
 	@if command -v cargo-deny >/dev/null; then cargo deny check licenses bans sources; fi
 
 bench: models ## Measure quality, latency, load and cost (WHAT=... for a part)
 	$(TIMBRE) bench $(WHAT)
+
+page: ## Build the page that / shows from web/demo
+	@.ci/setup page
+	@.ci/page build
 
 lint: ## Say what clippy finds
 	cargo lint

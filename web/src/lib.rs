@@ -6,6 +6,7 @@
 
 mod auth;
 pub mod call;
+mod demo;
 mod history;
 mod http;
 mod limits;

@@ -207,6 +207,26 @@ async fn keys_ids_models_and_health() {
 }
 
 #[tokio::test]
+async fn the_page_asks_for_no_key_but_voices_do() {
+    let server = start(Limits::default(), Keys::new(["sk-1".to_owned()])).await;
+    let get = |path: &str| client().get(format!("{}{path}", server.url));
+    for (path, kind) in [("/", "text/html"), ("/app.js", "text/javascript"), ("/worklet.js", "text/javascript"), ("/icon.svg", "image/svg")]
+    {
+        let page = get(path).send().await.expect("an answer");
+        assert_eq!(page.status(), 200, "{path}");
+        let header = |name: &str| page.headers()[name].to_str().expect("ASCII").to_owned();
+        assert!(header("content-type").starts_with(kind), "{path}");
+        assert!(header("content-security-policy").starts_with("default-src 'none'; script-src 'self'"), "{path}");
+        let again = get(path).header("if-none-match", header("etag")).send().await.expect("an answer");
+        assert_eq!((again.status().as_u16(), again.bytes().await.expect("a body").len()), (304, 0), "{path}");
+    }
+    assert_eq!(get("/v1/voices").send().await.expect("an answer").status(), 401);
+    let voices: Value = get("/v1/voices").bearer_auth("sk-1").send().await.expect("an answer").json().await.expect("JSON");
+    let default = voices["data"].as_array().expect("voices").iter().filter(|voice| voice["default"] == true).count();
+    assert_eq!((voices["object"].as_str(), default), (Some("list"), 1), "{voices}");
+}
+
+#[tokio::test]
 async fn a_client_that_goes_away_stops_the_model() {
     let server = start(Limits::default(), Keys::default()).await;
     for stream in [true, false] {

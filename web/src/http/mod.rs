@@ -15,6 +15,7 @@ mod responses;
 mod routers;
 mod speech;
 mod transcriptions;
+mod voices;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -59,6 +60,7 @@ pub(crate) fn app(mut services: Services) -> Router {
         .route("/v1/messages/count_tokens", post(messages::count_tokens))
         .route("/v1/audio/speech", post(speech::speak))
         .route("/v1/audio/transcriptions", post(transcriptions::transcribe))
+        .route("/v1/voices", get(voices::list))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::show))
         .merge(routers::routes())
@@ -68,6 +70,7 @@ pub(crate) fn app(mut services: Services) -> Router {
         .route_layer(middleware::from_fn_with_state(app.clone(), check_key));
     let health = Router::new().route("/readyz", get(ready)).with_state(app);
     api.merge(health)
+        .merge(crate::demo::routes())
         .route("/healthz", get(|| async { Json(serde_json::json!({ "status": "ok" })) }))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
