@@ -23,7 +23,8 @@ fn defaults() -> SessionConfig {
 
 /// Serves calls on a free port; gives its address.
 async fn serve(limits: Limits, answer: Answer) -> String {
-    let app = routes(Realtimes { answer, defaults: defaults(), limits, books: web::Books::default() }, None);
+    let app =
+        routes(Realtimes { answer, defaults: defaults(), limits, books: web::Books::default(), stopping: web::Stopping::default() }, None);
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("an address");
     tokio::spawn(async move { axum::serve(listener, app).await });
