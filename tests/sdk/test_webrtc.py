@@ -86,9 +86,11 @@ class Caller:
             try:
                 while True:
                     frame = await track.recv()
-                    self.sound += bytes(frame.planes[0])
                     self.shape = (frame.sample_rate, len(frame.layout.channels))
-                    self.loudness = max(self.loudness, audioop.rms(bytes(frame.planes[0]), 2) / 32_768)
+                    # The buffer has room for the longest packet there is.
+                    pcm = bytes(frame.planes[0])[: frame.samples * self.shape[1] * 2]
+                    self.sound += pcm
+                    self.loudness = max(self.loudness, audioop.rms(pcm, 2) / 32_768)
             except MediaStreamError:
                 pass
 
