@@ -367,9 +367,13 @@ pub async fn serve_engines(config: Config, engines: Arc<Engines>) -> Result<Runn
             draining.store(true, Relaxed);
             calls.begin(Instant::now() + drain.saturating_sub(GOODBYE));
         };
+        let app = web::guard(web::app(services), origins);
+        // Calls over WebRTC are carried by what the endpoints stand on: it stays until the last one has ended.
+        let endpoints = app.clone();
         let serving = async {
-            let served = web::serve(listener, web::guard(web::app(services), origins), shutdown).await;
+            let served = web::serve(listener, app, shutdown).await;
             stopping.calls_ended().await;
+            drop(endpoints);
             served
         };
         let deadline = async {

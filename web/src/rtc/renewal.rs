@@ -39,8 +39,11 @@ pub(super) enum Renewed {
 /// The calls that can be asked, by their id; each by whoever has the key that it began with.
 #[derive(Clone, Default)]
 pub(super) struct Renewals {
-    calls: Arc<Mutex<HashMap<String, (KeyId, mpsc::Sender<Renewal>)>>>,
+    calls: Arc<Mutex<HashMap<String, Call>>>,
 }
+
+/// Whose a call is, and where it is asked.
+type Call = (KeyId, mpsc::Sender<Renewal>);
 
 /// A call's entry. Dropping it takes it out.
 pub(super) struct Entry {
