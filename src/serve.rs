@@ -16,6 +16,7 @@ use models::vad::VoiceDetector;
 use models::{Delta, Embedder, ErrorKind, LanguageModel, ModelError, Prompt, Synthesizer, Transcriber, Weights, stt, tts};
 use router::{Cache, Catalogue, Executor, Ledger, Price, Router, Searcher, Speakers, TargetFacts};
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 use tracing::info;
 use web::call::{AfterTurn, Eagerness, SessionConfig, TurnDetection};
 use web::operations::Operations;
@@ -39,6 +40,9 @@ const SHADOWS: usize = 16;
 fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from).clamp(1, 4)
 }
+
+/// What calls have for their goodbye, out of the time that they may go on when the server stops.
+const GOODBYE: Duration = Duration::from_millis(500);
 
 /// A server that listens.
 pub struct Running {
@@ -248,11 +252,12 @@ pub fn session_defaults(config: &Config) -> SessionConfig {
 }
 
 async fn webrtc_port(webrtc: &WebrtcConfig) -> Result<web::rtc::Port> {
-    let WebrtcConfig { listen, public_address } = *webrtc;
-    let port = web::rtc::Port::open(listen, public_address)
-        .await
-        .with_context(|| format!("cannot listen on {listen} (UDP): choose another address in [webrtc] listen, or set it to \"none\""))?;
-    info!(address = %port.listens_on()?, "Listening for WebRTC.");
+    let port = web::rtc::Port::open(&webrtc.listen).await.with_context(|| {
+        let web::rtc::Listen { udp, tcp, .. } = &webrtc.listen;
+        let tcp = tcp.map_or(String::new(), |tcp| format!(" or {tcp} (TCP)"));
+        format!("cannot listen on {udp} (UDP){tcp}: choose other addresses in [webrtc] listen and tcp_listen, or set them to \"none\"")
+    })?;
+    info!(address = %port.listens_on()?, tcp = ?port.listens_on_tcp(), "Listening for WebRTC.");
     Ok(port)
 }
 
@@ -328,13 +333,14 @@ pub async fn serve_engines(config: Config, engines: Arc<Engines>) -> Result<Runn
         },
     };
     let ledger = Ledger::new(config.policy.clone());
+    let stopping = web::Stopping::default();
     let calls = if holds_calls(&config) {
         let books = web::Books { ledger: ledger.clone(), sink: Some(record.clone()), ..web::Books::default() };
         let port = match &config.webrtc {
-            Some(webrtc) => Some(webrtc_port(webrtc).await?),
+            Some(webrtc) => Some((webrtc_port(webrtc).await?, webrtc.ice_servers.clone())),
             None => None,
         };
-        web::ws::routes(web::ws::Realtimes { answer, defaults: session_defaults(&config), limits, books }, port)
+        web::ws::routes(web::ws::Realtimes { answer, defaults: session_defaults(&config), limits, books, stopping: stopping.clone() }, port)
     } else {
         web::ws::absent()
     };
@@ -357,11 +363,21 @@ pub async fn serve_engines(config: Config, engines: Arc<Engines>) -> Result<Runn
     let drain = config.limits.drain;
     let done = tokio::spawn(async move {
         let mut told = stopped.clone();
+        let calls = stopping.clone();
         let shutdown = async move {
             let _ = told.wait_for(|stop| *stop).await;
             draining.store(true, Relaxed);
+            calls.begin(Instant::now() + drain.saturating_sub(GOODBYE));
         };
-        let serving = web::serve(listener, web::guard(web::app(services), origins), shutdown);
+        let app = web::guard(web::app(services), origins);
+        // Calls over WebRTC are carried by what the endpoints stand on: it stays until the last one has ended.
+        let endpoints = app.clone();
+        let serving = async {
+            let served = web::serve(listener, app, shutdown).await;
+            stopping.calls_ended().await;
+            drop(endpoints);
+            served
+        };
         let deadline = async {
             let _ = stopped.wait_for(|stop| *stop).await;
             tokio::time::sleep(drain + Duration::from_millis(100)).await;

@@ -283,7 +283,7 @@ impl Written {
         let providers = providers(&self.provider, &embedded, self.models.local, environment)?;
         let config = Config {
             listen,
-            webrtc: self.webrtc.check(listen)?,
+            webrtc: self.webrtc.check(listen, environment)?,
             limits: limits(&self.server)?,
             auth,
             origins: origins(&self.server.allowed_origins)?,

@@ -95,7 +95,8 @@ async fn an_answer_is_charged_to_who_asked_first_even_if_they_leave_it_to_anothe
     gate.open();
     second.until("[DONE]").await;
     second.rest().await;
-    let after = send(&server, "sk-one", CHAT, &asked(json!({ "max_tokens": 5, "stream": true, "n": 1, "rare": 1 })));
+    let rare = asked(json!({ "max_tokens": 5, "stream": true, "n": 1, "rare": 1 }));
+    let after = send(&server, "sk-one", CHAT, &rare);
     gate.open();
     let left: u64 = after.await.header("x-ratelimit-remaining-tokens").parse().expect("a number");
     assert_eq!(provider.asked().len(), 2);

@@ -68,14 +68,15 @@ def multipart(**parts):
 class Caller:
     """Keeps every event, and how loud the answers are."""
 
-    def __init__(self):
-        self.connection = RTCPeerConnection()
+    def __init__(self, configuration=None):
+        self.connection = RTCPeerConnection(configuration)
         self.microphone = Microphone()
         self.connection.addTrack(self.microphone)
         self.channel = self.connection.createDataChannel("oai-events")
         self.arrived = asyncio.Queue()
         self.events = []
         self.loudness = 0.0
+        self.sound, self.shape = bytearray(), None
         self.listening = None
         self.channel.on("message", self.arrived.put_nowait)
         self.connection.on("track", self.hear)
@@ -85,15 +86,21 @@ class Caller:
             try:
                 while True:
                     frame = await track.recv()
-                    self.loudness = max(self.loudness, audioop.rms(bytes(frame.planes[0]), 2) / 32_768)
+                    self.shape = (frame.sample_rate, len(frame.layout.channels))
+                    # The buffer has room for the longest packet there is.
+                    pcm = bytes(frame.planes[0])[: frame.samples * self.shape[1] * 2]
+                    self.sound += pcm
+                    self.loudness = max(self.loudness, audioop.rms(pcm, 2) / 32_768)
             except MediaStreamError:
                 pass
 
         self.listening = asyncio.ensure_future(listen())
 
-    async def dial(self, session=None):
+    async def dial(self, session=None, outward=None, inward=None):
+        """Calls; `outward` may change the offer on its way, and `inward`, awaited, the answer."""
         await self.connection.setLocalDescription(await self.connection.createOffer())
         sdp = self.connection.localDescription.sdp
+        sdp = outward(sdp) if outward else sdp
         if session is None:
             asked = ("/realtime/calls?model=gpt-realtime", sdp, "application/sdp")
         else:
@@ -101,32 +108,54 @@ class Caller:
         status, headers, answer = await asyncio.to_thread(post, *asked)
         assert status == 201, answer
         assert headers["content-type"] == "application/sdp"
-        assert headers["location"].startswith("/v1/realtime/calls/rtc_")
+        self.location = headers["location"]
+        assert self.location.startswith("/v1/realtime/calls/rtc_")
+        answer = await inward(answer) if inward else answer
         await self.connection.setRemoteDescription(RTCSessionDescription(answer, "answer"))
 
     def say(self, **event):
         self.channel.send(json.dumps(event))
 
     async def until(self, kind, seconds=60.0):
+        return await self.until_one(kind, seconds=seconds)
+
+    async def until_one(self, *kinds, seconds=60.0):
         async def read():
             while True:
                 event = json.loads(await self.arrived.get())
                 judge_realtime(event)
                 self.events.append(event)
-                if event["type"] == kind:
+                if event["type"] in kinds:
                     return event
 
         return await asyncio.wait_for(read(), seconds)
+
+    async def heard_out(self):
+        """Waits until an answer was heard to its end.
+
+        A speaker who pauses between two sentences may be answered in between; going on, they interrupt that answer, even one that was
+        complete in writing: it is cleared then, and what they went on with may be no words, and get no answer.
+        """
+        while True:
+            done = (await self.until("response.done"))["response"]
+            if done["status"] != "completed":
+                continue
+            told = {event["type"] for event in self.events if event.get("response_id") == done["id"]}
+            while not told & {"output_audio_buffer.stopped", "output_audio_buffer.cleared"}:
+                event = await self.until_one("output_audio_buffer.stopped", "output_audio_buffer.cleared")
+                if event["response_id"] == done["id"]:
+                    told.add(event["type"])
+            return done
 
     def kinds(self):
         return [event["type"] for event in self.events]
 
 
-def converse(script, session=None):
+def converse(script, session=None, configuration=None, **changes):
     async def run():
-        caller = Caller()
+        caller = Caller(configuration)
         try:
-            await caller.dial(session)
+            await caller.dial(session, **changes)
             await caller.until("session.created", 20)
             await script(caller)
         finally:
@@ -141,13 +170,7 @@ def test_a_spoken_question_gets_a_spoken_answer():
     async def script(caller):
         assert caller.events[0]["session"]["instructions"] == "Answer in one short sentence."
         caller.microphone.waiting += recording(8.0)
-        done = await caller.until("response.done")
-        # A speaker who pauses between two sentences may be answered in between; going on, they interrupt that answer.
-        while done["response"]["status"] == "cancelled":
-            done = await caller.until("response.done")
-        assert done["response"]["status"] == "completed"
-        stopped = await caller.until("output_audio_buffer.stopped")
-        assert stopped["response_id"] == done["response"]["id"]
+        await caller.heard_out()
         kinds = caller.kinds()
         assert "output_audio_buffer.started" in kinds and "response.output_audio_transcript.delta" in kinds
         assert "conversation.item.input_audio_transcription.completed" in kinds

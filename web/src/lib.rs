@@ -17,6 +17,7 @@ pub mod operations;
 mod origins;
 pub mod rtc;
 mod spoken;
+mod stopping;
 mod wire;
 pub mod ws;
 
@@ -28,6 +29,7 @@ pub use http::limit::Ticket;
 pub use limits::Limits;
 pub use listen::serve;
 pub use origins::{Origins, guard};
+pub use stopping::Stopping;
 pub use wire::ApiError;
 pub use wire::realtime::{Asked, Playing, Realtime};
 pub use ws::Answer;

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::extract::rejection::QueryRejection;
+use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::ws::{WebSocket, WebSocketUpgrade};
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -24,6 +24,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::info;
 
 use crate::call::{Call, SessionConfig};
+use crate::stopping::{Stop, Stopping};
 use crate::{ApiError, Books, Realtime, rtc};
 
 use connection::Connection;
@@ -70,6 +71,8 @@ pub struct Realtimes {
     pub limits: Limits,
     /// Where the books of calls are kept; the key is each caller's own.
     pub books: Books,
+    /// Tells calls when the server stops.
+    pub stopping: Stopping,
 }
 
 /// What calls of all transports have in common.
@@ -79,6 +82,11 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// What tells one more call when the server stops.
+    pub(crate) fn stop(&self) -> Result<Stop, ApiError> {
+        self.realtimes.stopping.call().ok_or_else(|| ApiError::new(503, "server_stopping", "The server stops: call another one."))
+    }
+
     /// A place for one more call, to be held as long as it lasts.
     pub(crate) fn place(&self) -> Result<OwnedSemaphorePermit, ApiError> {
         self.places.clone().try_acquire_owned().map_err(|_| {
@@ -103,10 +111,10 @@ impl Shared {
 
 /// The endpoints: the WebSocket's, and with a `port` WebRTC's, both within the same limits. They ask for no key: that is for the layer
 /// around them, as with [`Services::realtime`](crate::Services::realtime).
-pub fn routes(realtimes: Realtimes, port: Option<rtc::Port>) -> Router {
+pub fn routes(realtimes: Realtimes, port: Option<(rtc::Port, rtc::IceServers)>) -> Router {
     let places = Arc::new(Semaphore::new(realtimes.limits.sessions.min(Semaphore::MAX_PERMITS)));
     let shared = Arc::new(Shared { realtimes, places });
-    let calls = port.map_or_else(rtc::absent, |port| rtc::routes(shared.clone(), port));
+    let calls = port.map_or_else(rtc::absent, |(port, servers)| rtc::routes(shared.clone(), port, servers));
     Router::new().route("/v1/realtime", get(upgrade)).with_state(shared).merge(calls)
 }
 
@@ -157,24 +165,19 @@ fn accept(
         let message = format!("This endpoint speaks WebSocket only: {error}.");
         ApiError::new(error.into_response().status().as_u16(), "websocket_required", message)
     })?;
-    let place = shared.place()?;
+    let (place, stop) = (shared.place()?, shared.stop()?);
     let realtime = shared.realtime(asked.model);
     let (answer, limits, books) = (answer.clone(), limits.clone(), shared.books(key));
     // Twice the limit is read, so that a message a little too large gets a proper goodbye instead of a reset connection.
     let most = limits.message_bytes.saturating_mul(2);
     let upgrade = upgrade.protocols(["realtime"]).max_message_size(most).max_frame_size(most);
     Ok(upgrade.on_upgrade(move |socket| async move {
-        serve(socket, realtime, books, &answer, &limits).await;
+        let id = realtime.id().to_owned();
+        info!(call = %id, model = %realtime.config().model, "Call began.");
+        let end = Connection::new(socket, realtime, books, &answer, &limits).run(stop).await;
+        info!(call = %id, %end, "Call ended.");
         drop(place);
     }))
-}
-
-/// Carries one call over `socket`, from `session.created` until either end is done or a limit is reached.
-pub async fn serve(socket: WebSocket, realtime: Realtime, books: Books, answer: &Answer, limits: &Limits) {
-    let id = realtime.id().to_owned();
-    info!(call = %id, model = %realtime.config().model, "Call began.");
-    let end = Connection::new(socket, realtime, books, answer, limits).run().await;
-    info!(call = %id, %end, "Call ended.");
 }
 
 /// An id that no other session has; not a secret.

@@ -6,10 +6,10 @@ use futures::FutureExt;
 use reqwest::{Client, Response};
 use serde_json::Value;
 use tokio::net::TcpListener;
-use web::Answer;
 use web::call::SessionConfig;
-use web::rtc::Port;
+use web::rtc::{IceServers, Listen, Port};
 use web::ws::{Limits, Realtimes, routes};
+use web::{Answer, Stopping};
 
 /// An offer of sound and a data channel; Opus has a payload type of the client's choosing.
 const OFFER: &str = "v=0
@@ -43,11 +43,15 @@ a=setup:actpass
 /// Serves calls on a free port, or says that there are none; gives the address.
 async fn serve(limits: Limits, answer: Answer, with_port: bool) -> String {
     let port = match with_port {
-        true => Some(Port::open(([127, 0, 0, 1], 0).into(), None).await.expect("a free port")),
+        true => {
+            let any = ([127, 0, 0, 1], 0).into();
+            let port = Port::open(&Listen { udp: any, tcp: Some(any), public: Vec::new() }).await.expect("a free port");
+            Some((port, IceServers::default()))
+        }
         false => None,
     };
     let books = web::Books::default();
-    let app = routes(Realtimes { answer, defaults: SessionConfig::default(), limits, books }, port);
+    let app = routes(Realtimes { answer, defaults: SessionConfig::default(), limits, books, stopping: Stopping::default() }, port);
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("an address");
     tokio::spawn(async move { axum::serve(listener, app).await });
@@ -72,7 +76,7 @@ async fn an_offer_is_answered() {
     assert_eq!(answer.headers()["content-type"], "application/sdp");
     assert!(answer.headers()["location"].to_str().expect("text").starts_with("/v1/realtime/calls/rtc_"));
     let answer = answer.text().await.expect("a body");
-    for line in ["a=ice-lite", "a=rtpmap:96 opus/48000/2", "a=sendrecv", "a=sctp-port:5000", "typ host", " 127.0.0.1 "] {
+    for line in ["a=ice-lite", "a=rtpmap:96 opus/48000/2", "a=sendrecv", "a=sctp-port:5000", "typ host", " 127.0.0.1 ", "tcptype passive"] {
         assert!(answer.contains(line), "{line} is not in {answer}");
     }
     assert!(!answer.contains("PCMU"), "{answer}");

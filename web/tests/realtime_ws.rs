@@ -23,7 +23,11 @@ fn defaults() -> SessionConfig {
 
 /// Serves calls on a free port; gives its address.
 async fn serve(limits: Limits, answer: Answer) -> String {
-    let app = routes(Realtimes { answer, defaults: defaults(), limits, books: web::Books::default() }, None);
+    serve_until(limits, answer, web::Stopping::default()).await
+}
+
+async fn serve_until(limits: Limits, answer: Answer, stopping: web::Stopping) -> String {
+    let app = routes(Realtimes { answer, defaults: defaults(), limits, books: web::Books::default(), stopping }, None);
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("an address");
     tokio::spawn(async move { axum::serve(listener, app).await });
@@ -189,4 +193,19 @@ async fn what_is_not_served_is_refused_in_openais_shape() {
         let body: Value = serde_json::from_slice(refused.body().as_deref().expect("a body")).expect("JSON");
         assert_eq!((refused.status().as_u16(), &body["error"]["param"]), (400, &json!(param)));
     }
+}
+
+#[tokio::test]
+async fn a_server_that_stops_lets_calls_go_on_for_a_while() {
+    let stopping = web::Stopping::default();
+    let url = serve_until(Limits::default(), echoing(), stopping.clone()).await;
+    let (mut socket, _) = connect_async(&url).await.expect("connects");
+    assert_eq!(told(&mut socket).await["type"], "session.created");
+    stopping.begin(tokio::time::Instant::now() + Duration::from_millis(300));
+    assert!(connect_async(&url).await.is_err(), "no new calls");
+    say(&mut socket, json!({"type": "input_audio_buffer.clear"})).await;
+    assert_eq!(told(&mut socket).await["type"], "input_audio_buffer.cleared");
+    assert_eq!(closed(&mut socket).await, Some(CloseCode::Restart));
+    drop(socket);
+    stopping.calls_ended().await;
 }

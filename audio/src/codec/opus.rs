@@ -47,6 +47,11 @@ impl OpusEncoder {
         self.inner.set_packet_loss_perc(i32::from(percent.min(100))).map_err(error)
     }
 
+    /// Makes packets of `bits` a second from now on, as far as Opus can: 6000 to 510000.
+    pub fn set_bits(&mut self, bits: u32) -> Result<(), CodecError> {
+        self.inner.set_bitrate(Bitrate::Bits(bits.clamp(6_000, 510_000) as i32)).map_err(error)
+    }
+
     /// How many samples a packet takes: 20 ms of them.
     pub fn frame(&self) -> Samples {
         self.rate.samples_in_ms(PACKET_MS)

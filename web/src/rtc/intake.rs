@@ -43,6 +43,12 @@ impl Intake {
         })
     }
 
+    /// The packets that come from now on are numbered anew.
+    pub(super) fn restart(&mut self) {
+        self.jitter.clear();
+        self.lost = 0;
+    }
+
     /// Takes a packet as it comes.
     pub(super) fn push(&mut self, number: u16, packet: Bytes) {
         // Empty ones keep a connection open; libopus would take them for lost ones.

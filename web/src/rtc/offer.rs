@@ -9,7 +9,11 @@ use axum::http::header::CONTENT_TYPE;
 use serde_json::Value;
 use tokio::time::timeout;
 
+use super::renewal::Description;
 use crate::ApiError;
+
+/// The media type of a part of a session description (RFC 8840 section 9).
+pub(super) const PART: &str = "application/trickle-ice-sdpfrag";
 
 /// Largest offer together with its session, bytes: browsers' offers have some 10 kB, sessions with many tools a few more.
 const MOST_BYTES: usize = 512 * 1024;
@@ -43,6 +47,22 @@ pub(super) async fn read(request: Request) -> Result<Offer, ApiError> {
         return Err(ApiError::invalid("sdp", "`sdp` must be the SDP offer of the client's peer connection."));
     }
     Ok(offer)
+}
+
+/// Reads what a call in progress is asked with: `application/sdp`, or [`PART`].
+pub(super) async fn read_renewal(request: Request) -> Result<Description, ApiError> {
+    let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default().to_ascii_lowercase();
+    let whole = match kind.split(';').next().unwrap_or_default().trim() {
+        "application/sdp" => true,
+        PART => false,
+        _ => {
+            let message = format!("The content type must be `application/sdp` with an offer, or `{PART}`.");
+            return Err(ApiError::new(415, "unsupported_media_type", message));
+        }
+    };
+    let offer = timeout(ARRIVAL, bare(request)).await;
+    let Offer { sdp, .. } = offer.map_err(|_| ApiError::new(408, "request_timeout", "The offer took too long to arrive."))??;
+    Ok(if whole { Description::Offer(sdp) } else { Description::Part(sdp) })
 }
 
 async fn bare(request: Request) -> Result<Offer, ApiError> {

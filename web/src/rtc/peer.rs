@@ -1,44 +1,40 @@
 //! One WebRTC call: its connection, its data channel, its sound both ways, and the session behind it.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use audio::CodecError;
-use audio::codec::opus::{OpusEncoder, PACKET_MS};
-use bytes::{Bytes, BytesMut};
+use audio::codec::opus::PACKET_MS;
+use bytes::Bytes;
 use rtc::data_channel::RTCDataChannelId;
-use rtc::peer_connection::RTCPeerConnection;
 use rtc::peer_connection::event::{RTCDataChannelEvent, RTCPeerConnectionEvent};
 use rtc::peer_connection::message::RTCMessage;
 use rtc::peer_connection::state::RTCPeerConnectionState;
-use rtc::rtp_transceiver::RTCRtpSenderId;
 use rtc::sansio::Protocol;
-use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 use tokio::select;
 use tokio::time::{Instant, interval};
 
 use super::RATE;
 use super::connection::{Connection, carried};
+use super::end::End;
 use super::intake::Intake;
 use super::playout::{Notice, Playout};
-use super::port::{Datagram, Port, Seat};
-use crate::Playing;
+use super::port::{Packet, Port};
+use super::renewal::{Description, Entry, Renewal, Renewed};
+use super::voice::Voice;
 use crate::call::{CallError, Command, Event, Request};
 use crate::line::{Line, Next};
+use crate::stopping::Stop;
 use crate::wire::realtime::Asked;
 use crate::ws::Limits;
+use crate::{ApiError, Playing};
 
 /// How long a client may take from the answer to its offer until it is connected: the checks of ICE take ten seconds at worst, and a
 /// person may be asked for the microphone in between.
 const CONNECT: Duration = Duration::from_secs(30);
 /// A client from which nothing came for so long is gone: consent checks come every five seconds, and expire after 30 (RFC 7675).
 const SILENCE: Duration = Duration::from_secs(30);
-/// Packets lost of a hundred that the encoder prepares for: a wireless network on a bad day.
-const LOSS_PERCENT: u8 = 10;
-/// Opus's clock on the wire: 20 ms of it (RFC 7587 section 4.1).
-const TIMESTAMP_STEP: u32 = 960;
 /// The data channel of OpenAI's clients.
 const CHANNEL: &str = "oai-events";
 /// Bytes on their way to the client over the data channel before the next message waits.
@@ -49,41 +45,6 @@ const OUTGOING: usize = 256;
 const INCOMING: usize = 256;
 /// Sound that waits for the session, bytes: two seconds. Beyond that the oldest is lost.
 const MOST_SOUND: usize = 2 * 2 * RATE.hz() as usize;
-
-/// Why a call ended.
-pub(super) enum End {
-    /// The client closed.
-    Left,
-    /// The session is done.
-    Finished,
-    /// It never connected.
-    Unreached,
-    /// The longest time is over.
-    Expired,
-    /// The client read nothing for too long.
-    Unread,
-    /// The client sent more than can be handled.
-    Flood,
-    /// Nothing came from the client for too long.
-    Silent,
-    /// The connection broke.
-    Broken(String),
-}
-
-impl fmt::Display for End {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            End::Left => f.write_str("the client left"),
-            End::Finished => f.write_str("the session is done"),
-            End::Unreached => f.write_str("the client never connected: is the WebRTC port open, and [webrtc] public_address right?"),
-            End::Expired => f.write_str("it lasted as long as it may"),
-            End::Unread => f.write_str("the client did not read"),
-            End::Flood => f.write_str("the client sent too many events at once"),
-            End::Silent => f.write_str("the client was silent"),
-            End::Broken(error) => write!(f, "the connection broke: {error}"),
-        }
-    }
-}
 
 /// Where the client's events go.
 #[derive(Clone, Copy, PartialEq)]
@@ -97,11 +58,12 @@ enum Channel {
 
 /// A call.
 pub(super) struct Peer {
-    connection: RTCPeerConnection,
+    connection: Connection,
     port: Arc<Port>,
-    seat: Seat,
     line: Line,
     limits: Limits,
+    renewals: Entry,
+    stop: Stop,
     channel: Channel,
     outgoing: VecDeque<String>,
     incoming: VecDeque<String>,
@@ -113,17 +75,19 @@ pub(super) struct Peer {
     clock: Clock,
 }
 
-/// The stream of RTP packets to the client.
-struct Voice {
-    encoder: OpusEncoder,
-    sender: RTCRtpSenderId,
-    frame: Vec<f32>,
-    ssrc: u32,
-    opus: u8,
-    number: u16,
-    timestamp: u32,
-    /// Whether the packet before was sent: else the next begins a talkspurt (RFC 3551 section 4.1).
-    speaking: bool,
+impl Channel {
+    fn of(connection: &Connection) -> Channel {
+        if connection.has_channel { Channel::Awaited } else { Channel::Absent }
+    }
+}
+
+/// What a call begins with.
+pub(super) struct Begun {
+    pub(super) connection: Connection,
+    pub(super) port: Arc<Port>,
+    /// What the client asks of it later.
+    pub(super) renewals: Entry,
+    pub(super) stop: Stop,
 }
 
 /// When something must have happened.
@@ -138,34 +102,33 @@ struct Clock {
 
 /// What happened next.
 enum Step {
-    Came(Option<Datagram>),
+    Came(Option<Packet>),
     Line(Next),
     Tick,
+    Renew(Renewal),
+    Stop,
 }
 
 impl Peer {
-    /// The call that `connection` carries to the session of `line`.
-    pub(super) fn new(connection: Connection, port: Arc<Port>, line: Line, limits: Limits) -> Result<Peer, CodecError> {
-        let Connection { inner, seat, sender, ssrc, opus, has_channel } = connection;
-        let mut encoder = OpusEncoder::new(RATE)?;
-        encoder.expect_loss(LOSS_PERCENT)?;
-        let voice = Voice { encoder, sender, frame: Vec::new(), ssrc, opus, number: 0, timestamp: 0, speaking: false };
+    /// The call that `begun` is, to its session.
+    pub(super) fn new(begun: Begun, line: Line, limits: Limits) -> Result<Peer, CodecError> {
+        let Begun { connection, port, renewals, stop } = begun;
         let now = Instant::now();
-        let clock = Clock { expires: now + limits.session, heard: now, connect_by: Some(now + CONNECT), read_by: None };
         Ok(Peer {
-            connection: inner,
             port,
-            seat,
             line,
-            limits,
-            channel: if has_channel { Channel::Awaited } else { Channel::Absent },
+            renewals,
+            stop,
+            channel: Channel::of(&connection),
             outgoing: VecDeque::new(),
             incoming: VecDeque::new(),
             intake: Intake::new(RATE)?,
             sound: Vec::new(),
             playout: Playout::default(),
-            voice,
-            clock,
+            voice: Voice::new(&connection)?,
+            clock: Clock { expires: now + limits.session, heard: now, connect_by: Some(now + CONNECT), read_by: None },
+            limits,
+            connection,
         })
     }
 
@@ -176,8 +139,8 @@ impl Peer {
         let end = self.carry().await;
         // What the client was told last goes out with the goodbye; the session is not asked any more.
         self.write();
-        let _ = self.connection.close();
-        self.send();
+        let _ = self.connection.inner.close();
+        self.connection.send();
         end
     }
 
@@ -191,13 +154,17 @@ impl Peer {
             let telling = self.outgoing.len() < OUTGOING;
             // Every branch may be dropped half-way without losing anything; the work is done after it.
             let step = select! {
-                datagram = self.seat.datagrams.recv() => Step::Came(datagram),
+                packet = self.connection.seat.packets.recv() => Step::Came(packet),
                 next = self.line.next(telling) => Step::Line(next),
                 _ = clock.tick() => Step::Tick,
+                Some(renewal) = self.renewals.asked.recv() => Step::Renew(renewal),
+                () = self.stop.due() => Step::Stop,
             };
             let ended = match step {
-                Step::Came(Some(datagram)) => {
-                    self.came(datagram);
+                Step::Came(Some(packet)) => {
+                    let now = Instant::now();
+                    self.clock.heard = now;
+                    self.connection.came(now, packet);
                     None
                 }
                 // The port never drops a seat that is taken.
@@ -208,6 +175,16 @@ impl Peer {
                 }
                 Step::Line(Next::Moved) => None,
                 Step::Tick => self.tick(),
+                Step::Renew(Renewal { asked, answer }) => {
+                    let renewed = self.renew(asked);
+                    // A client that did not wait for the answer has to ask again.
+                    let _ = answer.send(renewed);
+                    None
+                }
+                Step::Stop => {
+                    self.complain("server_stopping", "The server stops. Call again: another one may answer.".to_owned());
+                    Some(End::Stopping)
+                }
             };
             if let Some(end) = ended {
                 return end;
@@ -220,7 +197,7 @@ impl Peer {
 
     /// Takes from the connection what came of the last step, and gives it what is to go.
     fn exchange(&mut self) -> Result<(), End> {
-        while let Some(event) = self.connection.poll_event() {
+        while let Some(event) = self.connection.inner.poll_event() {
             match event {
                 RTCPeerConnectionEvent::OnConnectionStateChangeEvent(state) => match state {
                     RTCPeerConnectionState::Connected => self.clock.connect_by = None,
@@ -233,10 +210,13 @@ impl Peer {
                 _ => {}
             }
         }
-        while let Some(tagged) = self.connection.poll_read() {
+        while let Some(tagged) = self.connection.inner.poll_read() {
             match tagged.message {
-                RTCMessage::RtpPacket(_, packet) if packet.header.payload_type == self.voice.opus => {
+                RTCMessage::RtpPacket(_, packet) if packet.header.payload_type == self.voice.payload_type() => {
                     self.intake.push(packet.header.sequence_number, packet.payload);
+                }
+                RTCMessage::RtcpPacket(_, packets) => {
+                    self.voice.reported(&packets).map_err(|error| End::Broken(error.to_string()))?;
                 }
                 RTCMessage::DataChannelMessage(id, message) if self.channel == Channel::Open(id) => {
                     if self.incoming.len() >= INCOMING {
@@ -249,14 +229,14 @@ impl Peer {
         }
         self.ask();
         self.write();
-        self.send();
+        self.connection.send();
         Ok(())
     }
 
     fn channel_event(&mut self, event: &RTCDataChannelEvent) -> Result<(), End> {
         match *event {
             RTCDataChannelEvent::OnOpen(id) => {
-                let label = self.connection.data_channel(id).map(|channel| channel.label().to_owned());
+                let label = self.connection.inner.data_channel(id).map(|channel| channel.label().to_owned());
                 // The first one will do where a client calls its only channel otherwise.
                 if label.as_deref() == Some(CHANNEL) || self.channel == Channel::Awaited {
                     self.channel = Channel::Open(id);
@@ -268,18 +248,33 @@ impl Peer {
         }
     }
 
-    /// A datagram for this call.
-    fn came(&mut self, Datagram { from, bytes }: Datagram) {
-        let now = Instant::now();
-        self.clock.heard = now;
-        let transport = TransportContext {
-            local_addr: self.port.reached_from(from),
-            peer_addr: from,
-            transport_protocol: TransportProtocol::UDP,
-            ecn: None,
+    /// Another offer of the client's, or a part of one.
+    fn renew(&mut self, asked: Description) -> Result<Renewed, ApiError> {
+        let renewed = match asked {
+            Description::Part(part) => self.connection.renew_ice(&part)?.map_or(Renewed::Same, Renewed::Part),
+            Description::Offer(offer) if self.connection.made(&offer) => Renewed::Answer(self.connection.renew(&offer)?),
+            Description::Offer(offer) => {
+                let (answer, connection) = Connection::answer(&offer, &self.port)?;
+                self.move_to(connection);
+                Renewed::Answer(answer)
+            }
         };
-        // What cannot be read is dropped, as what a network damaged is.
-        let _ = self.connection.handle_read(TaggedBytesMut { now: now.into_std(), transport, message: bytes });
+        Ok(renewed)
+    }
+
+    /// The client calls again, over another connection: its session goes on, and what it was being told waits until it hears again.
+    fn move_to(&mut self, connection: Connection) {
+        let _ = self.connection.inner.close();
+        self.connection.send();
+        self.voice.move_to(&connection);
+        self.channel = Channel::of(&connection);
+        self.connection = connection;
+        if self.channel != Channel::Absent {
+            self.outgoing.push_front(self.line.realtime.created());
+        }
+        self.intake.restart();
+        let now = Instant::now();
+        (self.clock.heard, self.clock.connect_by, self.clock.read_by) = (now, Some(now + CONNECT), None);
     }
 
     /// Hands the session what the client asks for and says, as far as it takes it.
@@ -355,12 +350,12 @@ impl Peer {
         if self.clock.connect_by.is_none() {
             let notices = self.playout.tick(&mut self.voice.frame);
             self.notify(notices);
-            if let Err(error) = self.voice.speak(&mut self.connection, now) {
-                return Some(End::Broken(error));
+            if let Err(error) = self.voice.speak(&mut self.connection.inner, now) {
+                return Some(End::Broken(error.to_string()));
             }
         }
-        let due = self.connection.poll_timeout().is_some_and(|due| due <= now.into_std());
-        if due && let Err(error) = self.connection.handle_timeout(now.into_std()) {
+        let due = self.connection.inner.poll_timeout().is_some_and(|due| due <= now.into_std());
+        if due && let Err(error) = self.connection.inner.handle_timeout(now.into_std()) {
             return Some(End::Broken(error.to_string()));
         }
         self.late(now)
@@ -379,19 +374,22 @@ impl Peer {
         }
         if self.clock.expires <= now {
             let minutes = self.limits.session.as_secs().div_ceil(60);
-            let message = format!("The session has lasted as long as it may: {minutes} minutes. Open another one.");
-            let error = CallError { code: "session_expired", message, param: None, event_id: None };
-            let complaint = self.line.complaint(error);
-            self.tell(complaint);
+            self.complain("session_expired", format!("The session has lasted as long as it may: {minutes} minutes. Open another one."));
             return Some(End::Expired);
         }
         None
     }
 
+    /// Tells the client why its call ends.
+    fn complain(&mut self, code: &'static str, message: String) {
+        let complaint = self.line.complaint(CallError { code, message, param: None, event_id: None });
+        self.tell(complaint);
+    }
+
     /// Hands the data channel what it takes.
     fn write(&mut self) {
         let Channel::Open(id) = self.channel else { return };
-        let Some(mut channel) = self.connection.data_channel(id) else { return };
+        let Some(mut channel) = self.connection.inner.data_channel(id) else { return };
         let now = Instant::now();
         while !self.outgoing.is_empty() && channel.outstanding_bytes() < MOST_UNDERWAY {
             // A message that the channel refuses is too large for the client; it cannot be told of it by another one.
@@ -402,43 +400,6 @@ impl Peer {
         if !self.outgoing.is_empty() {
             self.clock.read_by.get_or_insert(now + self.limits.write);
         }
-    }
-
-    /// Sends the datagrams that the connection has made.
-    fn send(&mut self) {
-        while let Some(TaggedBytesMut { message, transport, .. }) = self.connection.poll_write() {
-            let message: BytesMut = message;
-            self.port.send(&message, transport.peer_addr);
-        }
-    }
-}
-
-impl Voice {
-    /// Sends the frame, if there is one. The clock of the stream goes on either way.
-    fn speak(&mut self, connection: &mut RTCPeerConnection, now: Instant) -> Result<(), String> {
-        self.timestamp = self.timestamp.wrapping_add(TIMESTAMP_STEP);
-        if self.frame.is_empty() {
-            self.speaking = false;
-            return Ok(());
-        }
-        let packet = self.encoder.encode(&self.frame).map_err(|error| error.to_string())?;
-        let header = rtc::rtp::Header {
-            version: 2,
-            marker: !self.speaking,
-            payload_type: self.opus,
-            sequence_number: self.number,
-            timestamp: self.timestamp,
-            ssrc: self.ssrc,
-            ..rtc::rtp::Header::default()
-        };
-        let packet = rtc::rtp::Packet { header, payload: Bytes::copy_from_slice(packet) };
-        self.number = self.number.wrapping_add(1);
-        self.speaking = true;
-        // A client that wants no sound gets none.
-        if let Some(mut sender) = connection.rtp_sender(self.sender) {
-            let _ = sender.write_rtp(now.into_std(), packet);
-        }
-        Ok(())
     }
 }
 

@@ -1,27 +1,31 @@
-//! The one UDP port of all WebRTC calls: it finds out which call a datagram is for.
+//! The port of all WebRTC calls, UDP and TCP: it finds out which call a packet is for.
 //!
-//! A call is known by the ICE user name fragment that its answer gave away (RFC 8445 section 7.3); once a connectivity check named it, what
-//! else comes from the same address is for the same call. The port reads no further than that: whether a check is genuine is for the call.
+//! A call is known by the ICE user name fragments that its answers gave away (RFC 8445 section 7.3); once a connectivity check named it,
+//! what else comes the same way is for the same call. The port reads no further than that: whether a check is genuine is for the call.
+
+mod stream;
 
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::BytesMut;
-use tokio::net::UdpSocket;
+use bytes::{Bytes, BytesMut};
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::mpsc::{self, Receiver, Sender};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tracing::warn;
 
-/// Datagrams that wait for one call: more than a second of sound. When it is full the next ones are lost, as anywhere on a network.
+use super::way::Way;
+
+/// Packets that wait for one call: more than a second of sound. When it is full the next ones are lost, as anywhere on a network.
 const WAITING: usize = 128;
 
-/// Largest datagram that is read, bytes: no network that WebRTC runs over carries larger ones unbroken.
+/// Largest packet that is read, bytes: no network that WebRTC runs over carries larger datagrams unbroken.
 const LARGEST: usize = 2_048;
 
-/// Addresses that one call's client may come from: each of its interfaces, before and after a change of network.
-const MOST_ADDRESSES: usize = 32;
+/// Ways that one call's client may come by: each of its interfaces, before and after a change of network.
+const MOST_WAYS: usize = 32;
 
 /// Magic cookie of STUN (RFC 8489 section 5).
 const COOKIE: [u8; 4] = 0x2112_A442_u32.to_be_bytes();
@@ -30,89 +34,130 @@ const BINDING_REQUEST: [u8; 2] = [0x00, 0x01];
 /// The attribute USERNAME (RFC 8489 section 14.3).
 const USERNAME: [u8; 2] = [0x00, 0x06];
 
-/// The port. Dropping it closes it.
-pub struct Port {
-    socket: Arc<UdpSocket>,
-    calls: Arc<Mutex<Calls>>,
-    addresses: Vec<SocketAddr>,
-    reading: JoinHandle<()>,
+/// Where to listen, and what clients are told of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// Address and UDP port.
+    pub udp: SocketAddr,
+    /// Address and TCP port, where calls may come over TCP as well.
+    pub tcp: Option<SocketAddr>,
+    /// The addresses that clients are told, where they are others (behind a one-to-one NAT); empty: those that it listens on.
+    pub public: Vec<IpAddr>,
 }
 
-/// A datagram and where it came from.
-pub(super) struct Datagram {
-    pub(super) from: SocketAddr,
+/// The port. Dropping it closes it.
+pub struct Port {
+    udp: Arc<UdpSocket>,
+    calls: Arc<Mutex<Calls>>,
+    candidates: Vec<String>,
+    tcp: Option<SocketAddr>,
+    _reading: JoinSet<()>,
+}
+
+/// A packet, and which way it came.
+pub(super) struct Packet {
+    pub(super) from: Way,
     pub(super) bytes: BytesMut,
 }
 
 #[derive(Default)]
 struct Calls {
-    by_fragment: HashMap<String, Sender<Datagram>>,
-    by_address: HashMap<SocketAddr, String>,
+    last: u64,
+    seats: HashMap<u64, Sender<Packet>>,
+    by_fragment: HashMap<String, u64>,
+    by_way: HashMap<Way, u64>,
+    /// What goes out over each TCP connection.
+    streams: HashMap<SocketAddr, Sender<Bytes>>,
 }
 
 /// A call's place at the port. Dropping it leaves.
 pub(super) struct Seat {
-    pub(super) datagrams: Receiver<Datagram>,
-    fragment: String,
+    pub(super) packets: Receiver<Packet>,
+    id: u64,
     calls: Arc<Mutex<Calls>>,
 }
 
 impl Port {
-    /// Opens the port. Clients are told `public` as its address where there is one (behind a one-to-one NAT), else those that it listens on.
-    pub async fn open(listen: SocketAddr, public: Option<IpAddr>) -> io::Result<Port> {
-        let socket = Arc::new(UdpSocket::bind(listen).await?);
-        let bound = socket.local_addr()?;
-        let addresses = match public {
-            Some(public) => vec![public],
-            None if bound.ip().is_unspecified() => own_addresses(bound.ip()),
-            None => vec![bound.ip()],
-        };
-        let addresses = addresses.into_iter().map(|address| SocketAddr::new(address, bound.port())).collect();
+    /// Opens the port.
+    pub async fn open(listen: &Listen) -> io::Result<Port> {
+        let udp = Arc::new(UdpSocket::bind(listen.udp).await?);
         let calls = Arc::<Mutex<Calls>>::default();
-        let reading = tokio::spawn(read(socket.clone(), calls.clone()));
-        Ok(Port { socket, calls, addresses, reading })
+        let mut reading = JoinSet::new();
+        reading.spawn(read(udp.clone(), calls.clone()));
+        let mut candidates = candidates(&listen.public, udp.local_addr()?, Transport::Udp);
+        let mut tcp = None;
+        if let Some(listen_tcp) = listen.tcp {
+            let listener = TcpListener::bind(listen_tcp).await?;
+            let bound = listener.local_addr()?;
+            candidates.extend(self::candidates(&listen.public, bound, Transport::Tcp));
+            tcp = Some(bound);
+            reading.spawn(stream::accept(listener, calls.clone()));
+        }
+        Ok(Port { udp, calls, candidates, tcp, _reading: reading })
     }
 
-    /// Where it listens.
+    /// The UDP address that it listens on.
     pub fn listens_on(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+        self.udp.local_addr()
     }
 
-    /// Where clients reach it.
-    pub(super) fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+    /// The TCP address that it listens on.
+    pub fn listens_on_tcp(&self) -> Option<SocketAddr> {
+        self.tcp
     }
 
-    /// Which of its addresses a datagram from `peer` reached, as far as can be told from here.
-    pub(super) fn reached_from(&self, peer: SocketAddr) -> SocketAddr {
-        let near = |address: &&SocketAddr| address.ip().is_loopback() == peer.ip().is_loopback();
-        self.addresses.iter().find(near).or(self.addresses.first()).copied().unwrap_or(peer)
+    /// Where clients reach it: values of `a=candidate` (RFC 8839 section 5.1).
+    pub(super) fn candidates(&self) -> &[String] {
+        &self.candidates
     }
 
     /// A place for the call whose answer has `fragment`.
     pub(super) fn seat(&self, fragment: &str) -> Seat {
-        let (sender, datagrams) = mpsc::channel(WAITING);
-        lock(&self.calls).by_fragment.insert(fragment.to_owned(), sender);
-        Seat { datagrams, fragment: fragment.to_owned(), calls: self.calls.clone() }
+        let (sender, packets) = mpsc::channel(WAITING);
+        let mut calls = lock(&self.calls);
+        calls.last += 1;
+        let id = calls.last;
+        calls.seats.insert(id, sender);
+        calls.by_fragment.insert(fragment.to_owned(), id);
+        Seat { packets, id, calls: self.calls.clone() }
     }
 
-    /// Sends a datagram, or loses it where the system has no room for it now.
-    pub(super) fn send(&self, bytes: &[u8], to: SocketAddr) {
-        let _ = self.socket.try_send_to(bytes, to);
+    /// Sends a packet, or loses it where the system or the client has no room for it now.
+    pub(super) fn send(&self, bytes: &[u8], to: Way) {
+        match to {
+            Way::Udp(address) => {
+                let _ = self.udp.try_send_to(bytes, address);
+            }
+            Way::Tcp(address) => {
+                let calls = lock(&self.calls);
+                if let Some(stream) = calls.streams.get(&address) {
+                    let _ = stream.try_send(Bytes::copy_from_slice(bytes));
+                }
+            }
+        }
     }
 }
 
-impl Drop for Port {
-    fn drop(&mut self) {
-        self.reading.abort();
+impl Seat {
+    /// The call gave away another fragment, too.
+    pub(super) fn also(&self, fragment: &str) {
+        lock(&self.calls).by_fragment.insert(fragment.to_owned(), self.id);
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut calls = lock(&self.calls);
-        calls.by_fragment.remove(&self.fragment);
-        calls.by_address.retain(|_, fragment| *fragment != self.fragment);
+        calls.seats.remove(&self.id);
+        calls.by_fragment.retain(|_, id| *id != self.id);
+        // Dropping its way out closes a TCP connection.
+        let gone: Vec<Way> = calls.by_way.iter().filter(|(_, id)| **id == self.id).map(|(way, _)| *way).collect();
+        for way in gone {
+            calls.by_way.remove(&way);
+            if let Way::Tcp(address) = way {
+                calls.streams.remove(&address);
+            }
+        }
     }
 }
 
@@ -125,7 +170,9 @@ async fn read(socket: Arc<UdpSocket>, calls: Arc<Mutex<Calls>>) {
     let mut buffer = [0; LARGEST];
     loop {
         match socket.recv_from(&mut buffer).await {
-            Ok((length, from)) => lock(&calls).deliver(from, &buffer[..length]),
+            Ok((length, from)) => {
+                lock(&calls).deliver(Way::Udp(from), &buffer[..length]);
+            }
             // An ICMP message about one client's datagram comes as an error of the socket; it is no reason to stop.
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
             Err(error) => {
@@ -137,19 +184,20 @@ async fn read(socket: Arc<UdpSocket>, calls: Arc<Mutex<Calls>>) {
 }
 
 impl Calls {
-    fn deliver(&mut self, from: SocketAddr, bytes: &[u8]) {
-        let named = fragment(bytes);
+    /// Hands a packet to its call; whether there is one.
+    fn deliver(&mut self, from: Way, bytes: &[u8]) -> bool {
+        let named = fragment(bytes).and_then(|fragment| self.by_fragment.get(fragment)).copied();
         if let Some(named) = named
-            && !self.by_address.contains_key(&from)
-            && self.by_fragment.contains_key(named)
-            && self.by_address.values().filter(|fragment| *fragment == named).count() < MOST_ADDRESSES
+            && !self.by_way.contains_key(&from)
+            && self.by_way.values().filter(|id| **id == named).count() < MOST_WAYS
         {
-            self.by_address.insert(from, named.to_owned());
+            self.by_way.insert(from, named);
         }
-        let call = named.or_else(|| self.by_address.get(&from).map(String::as_str)).and_then(|fragment| self.by_fragment.get(fragment));
+        let call = named.or_else(|| self.by_way.get(&from).copied()).and_then(|id| self.seats.get(&id));
         if let Some(call) = call {
-            let _ = call.try_send(Datagram { from, bytes: bytes.into() });
+            let _ = call.try_send(Packet { from, bytes: bytes.into() });
         }
+        call.is_some()
     }
 }
 
@@ -170,6 +218,31 @@ fn fragment(bytes: &[u8]) -> Option<&str> {
     None
 }
 
+#[derive(Clone, Copy)]
+enum Transport {
+    Udp,
+    Tcp,
+}
+
+/// The candidates of a socket. All are of type host, and UDP goes before TCP (RFC 8445 section 5.1.2.1, RFC 6544 section 4.2).
+fn candidates(public: &[IpAddr], bound: SocketAddr, transport: Transport) -> Vec<String> {
+    let addresses = match public {
+        [] if bound.ip().is_unspecified() => own_addresses(bound.ip()),
+        [] => vec![bound.ip()],
+        public => public.to_vec(),
+    };
+    let (name, preference, ending, first) = match transport {
+        Transport::Udp => ("udp", 65_535_u32, "", 1),
+        // Direction preference 4 (passive) of 7 in the upper three bits, RFC 6544 section 4.2.
+        Transport::Tcp => ("tcp", (4 << 13) + 8_191, " tcptype passive", 101),
+    };
+    let line = |(index, address): (usize, &IpAddr)| {
+        let priority = (126 << 24) + ((preference - index as u32) << 8) + 255;
+        format!("{} 1 {name} {priority} {address} {} typ host{ending}", first + index, bound.port())
+    };
+    addresses.iter().enumerate().map(line).collect()
+}
+
 /// The addresses that a socket on all interfaces is reached at: loopback, and that of the way out.
 fn own_addresses(any: IpAddr) -> Vec<IpAddr> {
     // Connecting a UDP socket sends nothing; it only looks up the route. The addresses are for documentation (RFC 5737, RFC 3849).
@@ -184,74 +257,4 @@ fn own_addresses(any: IpAddr) -> Vec<IpAddr> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn request(attributes: &[(u16, &[u8])]) -> Vec<u8> {
-        let mut bytes = [&BINDING_REQUEST[..], &[0, 0], &COOKIE, &[7; 12]].concat();
-        for (kind, value) in attributes {
-            bytes.extend(kind.to_be_bytes());
-            bytes.extend((value.len() as u16).to_be_bytes());
-            bytes.extend_from_slice(value);
-            bytes.resize(bytes.len().next_multiple_of(4), 0);
-        }
-        bytes
-    }
-
-    #[test]
-    fn a_check_says_whom_it_is_for() {
-        let software: (u16, &[u8]) = (0x8022, b"odd");
-        for (bytes, expected) in [
-            (request(&[(6, b"ours:theirs")]), Some("ours")),
-            (request(&[software, (6, b"ours:theirs")]), Some("ours")),
-            (request(&[software]), None),
-            (request(&[(6, b"nobody")]), None),
-            (request(&[(6, b"\xff:x")]), None),
-            (request(&[(6, b"ours:theirs")])[..26].to_vec(), None),
-            (vec![0; 19], None),
-            (vec![0x80; 40], None),
-        ] {
-            assert_eq!(fragment(&bytes), expected, "{bytes:?}");
-        }
-    }
-
-    #[test]
-    fn datagrams_go_to_the_call_that_was_named() {
-        let calls = Arc::<Mutex<Calls>>::default();
-        let seat = |fragment: &str| {
-            let (sender, datagrams) = mpsc::channel(4);
-            lock(&calls).by_fragment.insert(fragment.to_owned(), sender);
-            Seat { datagrams, fragment: fragment.to_owned(), calls: calls.clone() }
-        };
-        let (mut one, mut two) = (seat("one"), seat("two"));
-        let from = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        let send = |port, bytes: &[u8]| lock(&calls).deliver(from(port), bytes);
-        send(1, b"sound of nobody");
-        send(1, &request(&[(6, b"one:x")]));
-        send(1, b"sound of one");
-        send(2, &request(&[(6, b"two:x")]));
-        send(2, b"sound of two");
-        // An address that belongs to a call is not taken away by naming another one.
-        send(1, &request(&[(6, b"two:x")]));
-        send(1, b"more of one");
-        let all = |seat: &mut Seat| std::iter::from_fn(|| seat.datagrams.try_recv().ok()).count();
-        assert_eq!((all(&mut one), all(&mut two)), (3, 3));
-        drop(one);
-        let left = {
-            let calls = lock(&calls);
-            (calls.by_fragment.len(), calls.by_address.len())
-        };
-        assert_eq!(left, (1, 1));
-        drop(two);
-        assert!(lock(&calls).by_address.is_empty());
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_name_a_call_or_none(bytes in prop::collection::vec(any::<u8>(), 0..200), stun in any::<bool>()) {
-            let bytes = if stun { [&request(&[])[..], &bytes].concat() } else { bytes };
-            let _ = fragment(&bytes);
-        }
-    }
-}
+mod tests;

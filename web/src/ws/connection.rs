@@ -18,6 +18,7 @@ use crate::Books;
 use crate::Realtime;
 use crate::call::CallError;
 use crate::line::{Line, Next};
+use crate::stopping::Stop;
 
 /// Messages that wait for the socket before it is not read any more, so that answers to nonsense cannot pile up.
 const OUTGOING: usize = 64;
@@ -33,6 +34,8 @@ pub(super) enum End {
     Finished,
     /// The longest time is over.
     Expired,
+    /// The server stops, and the time that calls have left is over.
+    Stopping,
     /// A message was too large.
     TooLarge,
     /// The client read nothing for too long.
@@ -49,6 +52,7 @@ impl fmt::Display for End {
             End::Left => f.write_str("the client left"),
             End::Finished => f.write_str("the session is done"),
             End::Expired => f.write_str("it lasted as long as it may"),
+            End::Stopping => f.write_str("the server stops"),
             End::TooLarge => f.write_str("a message was too large"),
             End::Unread => f.write_str("the client did not read"),
             End::Silent => f.write_str("the client was silent"),
@@ -98,8 +102,11 @@ impl<'a> Connection<'a> {
     }
 
     /// Talks until the end, then says goodbye. Dropping it ends everything at once.
-    pub(super) async fn run(mut self) -> End {
-        let end = self.talk().await;
+    pub(super) async fn run(mut self, mut stop: Stop) -> End {
+        let end = select! {
+            end = self.talk() => end,
+            () = stop.due() => End::Stopping,
+        };
         let Connection { sink, stream, limits, line, outgoing, .. } = self;
         // Nobody listens to the session any more: it must not go on working during the goodbye.
         drop(line);
@@ -256,6 +263,7 @@ async fn goodbye(
         End::Left => (None, ""),
         End::Finished => (Some(close_code::NORMAL), "The session is done."),
         End::Expired => (Some(close_code::NORMAL), "The session has lasted as long as it may."),
+        End::Stopping => (Some(close_code::RESTART), "The server stops."),
         End::TooLarge => (Some(close_code::SIZE), "The message is too large; send sound in smaller events."),
         End::Silent => (Some(close_code::AWAY), "Nothing came for too long, not even a pong."),
         End::Broken(_) => (Some(close_code::PROTOCOL), "What came is not WebSocket."),
