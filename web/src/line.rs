@@ -3,11 +3,13 @@
 //!
 //! It knows no socket. A transport asks it for the next thing to do, hands it what the client sent, and writes what it returns.
 
+use std::collections::VecDeque;
+
 use futures::future::BoxFuture;
 use tokio::select;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
-use crate::call::{Call, CallError, Event, Request, SessionConfig};
+use crate::call::{Call, CallError, Command, Event, Request, SessionConfig};
 use crate::{Answer, Books, Realtime};
 
 /// Commands that wait for the session: 1.3 s of sound in messages of 20 ms. When it is full the transport holds back its client.
@@ -24,8 +26,8 @@ pub(crate) struct Line {
     session: Option<BoxFuture<'static, ()>>,
     commands: Sender<Request>,
     events: Receiver<Event>,
-    /// A command that the session has no room for yet.
-    pending: Option<Request>,
+    /// Commands that the session has no room for yet: one of the client's, and what the transport told since.
+    pending: VecDeque<Request>,
     told_all: bool,
 }
 
@@ -45,17 +47,17 @@ impl Line {
         let (told, events) = mpsc::channel(EVENTS);
         let call = Call { id: realtime.id().to_owned(), books, config, commands: received, events: told };
         let session = Some(answer(call));
-        Line { realtime, session, commands, events, pending: None, told_all: false }
+        Line { realtime, session, commands, events, pending: VecDeque::new(), told_all: false }
     }
 
     /// Whether [`Line::request`] may be called: no command waits, and there is somebody to take one.
     pub(crate) fn is_ready(&self) -> bool {
-        self.pending.is_none() && self.session.is_some()
+        self.pending.is_empty() && self.session.is_some()
     }
 
     /// Whether a command waits for the session.
     pub(crate) fn is_waiting(&self) -> bool {
-        self.pending.is_some()
+        !self.pending.is_empty()
     }
 
     /// Whether the session is done and everything that it told was taken.
@@ -65,7 +67,18 @@ impl Line {
 
     /// Gives the session a command; mostly there is room, else it waits here.
     pub(crate) fn request(&mut self, request: Request) {
-        self.pending = self.commands.try_send(request).err().map(mpsc::error::TrySendError::into_inner);
+        if self.session.is_none() {
+            return;
+        }
+        match self.pending.is_empty() {
+            true => self.pending.extend(self.commands.try_send(request).err().map(mpsc::error::TrySendError::into_inner)),
+            false => self.pending.push_back(request),
+        }
+    }
+
+    /// Tells the session how far the transport is with an answer: a few times for each answer, whether or not it is ready.
+    pub(crate) fn report(&mut self, command: Command) {
+        self.request(Request { event_id: None, command });
     }
 
     /// The messages that tell the client of an error.
@@ -77,9 +90,9 @@ impl Line {
     pub(crate) async fn next(&mut self, telling: bool) -> Next {
         let Line { session, commands, events, pending, told_all, .. } = self;
         select! {
-            _ = commands.reserve(), if pending.is_some() => {
+            _ = commands.reserve(), if !pending.is_empty() => {
                 // A session that takes no more commands is about to end.
-                if let Some(request) = pending.take() {
+                if let Some(request) = pending.pop_front() {
                     let _ = commands.try_send(request);
                 }
                 Next::Moved
@@ -93,7 +106,7 @@ impl Line {
             },
             () = async { match session { Some(session) => session.await, None => std::future::pending().await } } => {
                 *session = None;
-                *pending = None;
+                pending.clear();
                 // What it still told comes first; what others would tell in its name does not come at all.
                 events.close();
                 Next::Moved

@@ -184,6 +184,19 @@ pub enum Event {
         /// The bytes.
         audio: Bytes,
     },
+    /// An answer falls silent where it is, or goes on from there: the caller spoke into it, and may mean it. For transports that play
+    /// answers themselves; nothing is told to the client.
+    Hold {
+        /// The answer.
+        response: String,
+        /// Whether it is silent.
+        held: bool,
+    },
+    /// What was not heard yet of an answer's speech is to be thrown away. For the same transports.
+    Silence {
+        /// The answer.
+        response: String,
+    },
     /// Words of the answer: the transcript of the sound, or the text.
     TextDelta {
         /// Where.
