@@ -72,13 +72,19 @@ pub struct Realtimes {
     pub books: Books,
 }
 
-/// What calls of all transports have in common.
-pub(crate) struct Shared {
+/// What calls of all transports have in common: who answers, and one limit.
+pub struct Shared {
     pub(crate) realtimes: Realtimes,
     places: Arc<Semaphore>,
 }
 
 impl Shared {
+    /// For calls of these.
+    pub fn new(realtimes: Realtimes) -> Arc<Shared> {
+        let places = Arc::new(Semaphore::new(realtimes.limits.sessions.min(Semaphore::MAX_PERMITS)));
+        Arc::new(Shared { realtimes, places })
+    }
+
     /// A place for one more call, to be held as long as it lasts.
     pub(crate) fn place(&self) -> Result<OwnedSemaphorePermit, ApiError> {
         self.places.clone().try_acquire_owned().map_err(|_| {
@@ -94,18 +100,22 @@ impl Shared {
 
     /// A new session that asks for `model`, or for the default one.
     pub(crate) fn realtime(&self, model: Option<String>) -> Realtime {
-        let Realtimes { defaults, limits, .. } = &self.realtimes;
+        let defaults = self.realtimes.defaults.clone();
         let model = model.filter(|model| !model.is_empty()).unwrap_or_else(|| defaults.model.clone());
-        let expires = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()) + limits.session.as_secs();
-        Realtime::new(&fresh_id(), model, defaults.clone()).expiring_at(expires)
+        self.session(SessionConfig { model, ..defaults })
+    }
+
+    /// A new session with this configuration.
+    pub(crate) fn session(&self, config: SessionConfig) -> Realtime {
+        let limit = self.realtimes.limits.session.as_secs();
+        let expires = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()) + limit;
+        Realtime::new(&fresh_id(), config.model.clone(), config).expiring_at(expires)
     }
 }
 
 /// The endpoints: the WebSocket's, and with a `port` WebRTC's, both within the same limits. They ask for no key: that is for the layer
 /// around them, as with [`Services::realtime`](crate::Services::realtime).
-pub fn routes(realtimes: Realtimes, port: Option<rtc::Port>) -> Router {
-    let places = Arc::new(Semaphore::new(realtimes.limits.sessions.min(Semaphore::MAX_PERMITS)));
-    let shared = Arc::new(Shared { realtimes, places });
+pub fn routes(shared: Arc<Shared>, port: Option<rtc::Port>) -> Router {
     let calls = port.map_or_else(rtc::absent, |port| rtc::routes(shared.clone(), port));
     Router::new().route("/v1/realtime", get(upgrade)).with_state(shared).merge(calls)
 }

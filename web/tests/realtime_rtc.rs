@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use web::Answer;
 use web::call::SessionConfig;
 use web::rtc::Port;
-use web::ws::{Limits, Realtimes, routes};
+use web::ws::{Limits, Realtimes, Shared, routes};
 
 /// An offer of sound and a data channel; Opus has a payload type of the client's choosing.
 const OFFER: &str = "v=0
@@ -47,7 +47,7 @@ async fn serve(limits: Limits, answer: Answer, with_port: bool) -> String {
         false => None,
     };
     let books = web::Books::default();
-    let app = routes(Realtimes { answer, defaults: SessionConfig::default(), limits, books }, port);
+    let app = routes(Shared::new(Realtimes { answer, defaults: SessionConfig::default(), limits, books }), port);
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("an address");
     tokio::spawn(async move { axum::serve(listener, app).await });

@@ -2,7 +2,6 @@
 
 mod dtmf;
 mod energy;
-
 mod noise;
 mod pitch;
 mod tempo;
