@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
-use web::phone::Carrier;
+use web::phone::{Carrier, Framing, Packet};
 
 /// What a carrier is told.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,7 +26,7 @@ pub enum Told {
 
 enum Socket {
     Web(Box<WebSocketStream<MaybeTlsStream<TcpStream>>>),
-    Tcp(TcpStream),
+    Tcp(TcpStream, Framing),
 }
 
 /// A carrier with one call.
@@ -40,7 +40,7 @@ impl Line {
     /// Opens its socket; `path` begins behind `/phone`.
     pub async fn open(carrier: Carrier, address: SocketAddr, path: &str) -> Result<Line, u16> {
         let socket = if carrier == Carrier::Audiosocket {
-            Socket::Tcp(TcpStream::connect(address).await.expect("a connection"))
+            Socket::Tcp(TcpStream::connect(address).await.expect("a connection"), Framing::default())
         } else {
             let mut request = format!("ws://{address}/phone{path}").into_client_request().expect("a request");
             if carrier == Carrier::Jambonz {
@@ -68,7 +68,7 @@ impl Line {
     pub async fn bytes(&mut self, bytes: &[u8]) {
         match &mut self.socket {
             Socket::Web(socket) => drop(socket.send(Message::binary(bytes.to_vec())).await),
-            Socket::Tcp(stream) => drop(stream.write_all(bytes).await),
+            Socket::Tcp(stream, _) => drop(stream.write_all(bytes).await),
         }
     }
 
@@ -168,16 +168,17 @@ impl Line {
         }
     }
 
-    /// What it is told next; `None`: the server has closed.
+    /// What it is told next; `None`: the server has closed. Cancel-safe.
     pub async fn told(&mut self) -> Option<Told> {
         let socket = match &mut self.socket {
-            Socket::Tcp(stream) => {
-                let mut head = [0; 3];
-                stream.read_exact(&mut head).await.ok()?;
-                let mut payload = vec![0; usize::from(u16::from_be_bytes([head[1], head[2]]))];
-                stream.read_exact(&mut payload).await.ok()?;
-                return Some(if head[0] == 0 { Told::HangUp } else { Told::Sound(payload) });
-            }
+            Socket::Tcp(stream, framing) => loop {
+                if let Some(Packet::Binary(frame)) = framing.frame() {
+                    return Some(if frame[0] == 0 { Told::HangUp } else { Told::Sound(frame[3..].to_vec()) });
+                }
+                if stream.read_buf(framing.buffer()).await.ok()? == 0 {
+                    return None;
+                }
+            },
             Socket::Web(socket) => socket,
         };
         loop {
