@@ -258,7 +258,11 @@ async fn webrtc_port(webrtc: &WebrtcConfig) -> Result<web::rtc::Port> {
 }
 
 /// The endpoints of telephone carriers; the work of the AudioSocket port goes into `background`, and where it listens is logged.
-async fn phone_routes(phone: &PhoneConfig, shared: Arc<web::ws::Shared>, background: &mut JoinSet<()>) -> Result<(web::phone::Routes, Option<SocketAddr>)> {
+async fn phone_routes(
+    phone: &PhoneConfig,
+    shared: Arc<web::ws::Shared>,
+    background: &mut JoinSet<()>,
+) -> Result<(web::phone::Routes, Option<SocketAddr>)> {
     let port = match phone.audiosocket {
         Some(listen) => {
             let port = TcpListener::bind(listen)

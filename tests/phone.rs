@@ -141,7 +141,13 @@ impl Phone {
     /// 20 ms: as much is said, and as much is heard.
     async fn tick(&mut self) {
         let size = self.bytes(20);
-        let silence = if matches!(self.codec, Codec::G711(Law::Mu)) { 0xFF } else if matches!(self.codec, Codec::G711(Law::A)) { 0xD5 } else { 0 };
+        let silence = if matches!(self.codec, Codec::G711(Law::Mu)) {
+            0xFF
+        } else if matches!(self.codec, Codec::G711(Law::A)) {
+            0xD5
+        } else {
+            0
+        };
         let mut said: Vec<u8> = self.speech.drain(..size.min(self.speech.len())).collect();
         said.resize(size, silence);
         self.line.sound(&said).await;

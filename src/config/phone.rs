@@ -132,7 +132,9 @@ fn secret(key: &str, named: Option<&str>, usual: &str, environment: &Environment
     match (set, named) {
         (Some((_, value)), _) => Ok(Some(Secret::new(value))),
         (None, None | Some("")) => Ok(None),
-        (None, Some(_)) => Err(ConfigError::new(format!("phone.{key}: the variable {variable} is not set; set it, or name another one here"))),
+        (None, Some(_)) => {
+            Err(ConfigError::new(format!("phone.{key}: the variable {variable} is not set; set it, or name another one here")))
+        }
     }
 }
 

@@ -416,7 +416,8 @@ fn is_cut(ending: &Ending) -> bool {
 
 /// An answer that no model gives: these very words.
 fn said(text: String) -> (Decision, BoxStream<'static, Result<Delta, RouteError>>) {
-    let decision = Decision { route: "said".to_owned(), reason: "said word for word, no model was asked".to_owned(), ..Decision::default() };
+    let decision =
+        Decision { route: "said".to_owned(), reason: "said word for word, no model was asked".to_owned(), ..Decision::default() };
     (decision, stream::iter([Ok(Delta::Text(text)), Ok(Delta::Finish(Finish::Stop))]).boxed())
 }
 

@@ -91,7 +91,10 @@ test("a call over Twilio, with an interruption", { skip: !url && "no server (TIM
   const question = await readFile(process.env.TIMBRE_MULAW);
   const twilio = new Twilio();
   const transport = new TwilioRealtimeTransportLayer({ twilioWebSocket: twilio });
-  const session = new RealtimeSession(new RealtimeAgent({ name: "Desk", instructions: "Be brief." }), { transport });
+  // Without this, a session asks for PCM at 24 kHz, whatever its transport carries.
+  const format = { type: "audio/pcmu" };
+  const config = { audio: { input: { format }, output: { format } } };
+  const session = new RealtimeSession(new RealtimeAgent({ name: "Desk", instructions: "Be brief." }), { transport, config });
   const [events, errors] = [[], []];
   session.on("transport_event", (event) => events.push(event));
   session.on("error", (error) => errors.push(error));

@@ -167,7 +167,8 @@ async fn every_carrier_holds_a_turn() {
         while !matches!(commands.last(), Some(Command::Respond(_))) {
             commands.push(command(&mut call).await.expect("a command"));
         }
-        let [Command::Key('1'), Command::Key('*'), Command::Key('#'), Command::Create { item, .. }, Command::Respond(_)] = &commands[..] else {
+        let [Command::Key('1'), Command::Key('*'), Command::Key('#'), Command::Create { item, .. }, Command::Respond(_)] = &commands[..]
+        else {
             panic!("{carrier:?}: {commands:?}")
         };
         assert!(says(item).ends_with("1 *)"), "{item:?}");
@@ -351,7 +352,8 @@ async fn keys_end_an_answer_and_are_heard_in_the_sound_where_that_is_asked_for()
     // The carrier tells of the key, too; it is taken once, from the sound: 697 and 1209 Hz are a 1, 941 and 1477 Hz a hash.
     line.key('1').await;
     for (low, high) in [(697.0, 1_209.0), (941.0, 1_477.0)] {
-        let tone = |n: u32| (f64::from(n) * low * std::f64::consts::TAU / 16e3).sin() + (f64::from(n) * high * std::f64::consts::TAU / 16e3).sin();
+        let tone =
+            |n: u32| (f64::from(n) * low * std::f64::consts::TAU / 16e3).sin() + (f64::from(n) * high * std::f64::consts::TAU / 16e3).sin();
         let pcm: Vec<u8> = (0..1_600).flat_map(|n| ((tone(n) * 4_000.0) as i16).to_le_bytes()).collect();
         line.sound(&[pcm, vec![0; 1_600]].concat()).await;
     }
@@ -396,7 +398,11 @@ async fn twilios_webhook_is_answered_to_twilio_alone_and_its_stream_has_a_ticket
     let ask = async |signature: &str| {
         let request = client.post(&url).header("content-type", "application/x-www-form-urlencoded").header("x-twilio-signature", signature);
         let answer = request.body(body).send().await.expect("an answer");
-        (answer.status().as_u16(), answer.headers()["content-type"].to_str().unwrap_or_default().to_owned(), answer.text().await.expect("text"))
+        (
+            answer.status().as_u16(),
+            answer.headers()["content-type"].to_str().unwrap_or_default().to_owned(),
+            answer.text().await.expect("text"),
+        )
     };
     let right = signature("12345", "https://voice.example.org/phone/twilio", &fields);
     let (status, kind, twiml) = ask(&right).await;
@@ -425,7 +431,8 @@ async fn twilios_webhook_is_answered_to_twilio_alone_and_its_stream_has_a_ticket
 #[tokio::test]
 async fn other_carriers_show_a_token() {
     let token = "a token of sufficient length";
-    let bridges = Bridges { carriers: vec![Carrier::Telnyx, Carrier::Vonage, Carrier::Signalwire], token: Some(token.to_owned()), ..open_to_all() };
+    let bridges =
+        Bridges { carriers: vec![Carrier::Telnyx, Carrier::Vonage, Carrier::Signalwire], token: Some(token.to_owned()), ..open_to_all() };
     let mut desk = serve(bridges, Limits::default()).await;
     let escaped = "a%20token%20of%20sufficient%20length";
     for (path, accepted) in [

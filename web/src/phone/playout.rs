@@ -206,7 +206,8 @@ impl Playout {
 
     /// A mark came back. One of another time, or one that was never made, says nothing.
     pub(super) fn mark(&mut self, name: &str, acts: &mut Vec<Act>) {
-        let number = name.split_once('-').and_then(|(generation, number)| Some((generation.parse::<u64>().ok()?, number.parse::<u64>().ok()?)));
+        let number =
+            name.split_once('-').and_then(|(generation, number)| Some((generation.parse::<u64>().ok()?, number.parse::<u64>().ok()?)));
         let Some((_, number)) = number.filter(|(generation, _)| *generation == self.generation) else { return };
         let has = |answer: &Answer| answer.marks.iter().any(|(known, _)| *known == number);
         let Some(at) = self.answers.iter().position(has) else { return };
@@ -293,7 +294,9 @@ impl Playout {
     fn send(&mut self, acts: &mut Vec<Act>) -> bool {
         let packet = self.abilities.packet_ms * self.rate;
         // An answer that was sent to its end does not hold up the next one; one that is held or still grows does.
-        let Some(at) = self.answers.iter().position(|answer| !answer.whole || answer.held || answer.sent < answer.end()) else { return false };
+        let Some(at) = self.answers.iter().position(|answer| !answer.whole || answer.held || answer.sent < answer.end()) else {
+            return false;
+        };
         let answer = &mut self.answers[at];
         let rest = answer.end() - answer.sent;
         if answer.held || rest == 0 || (rest < packet && !answer.whole) {

@@ -438,7 +438,10 @@ fn poll<S: Socket>(socket: &mut S, idle: bool, unflushed: bool, cx: &mut Context
     if !idle && let Poll::Ready(ready) = socket.as_mut().poll_ready(cx) {
         return Poll::Ready(Step::Written(ready));
     }
-    if idle && unflushed && let Poll::Ready(flushed) = socket.as_mut().poll_flush(cx) {
+    if idle
+        && unflushed
+        && let Poll::Ready(flushed) = socket.as_mut().poll_flush(cx)
+    {
         return Poll::Ready(Step::Written(flushed));
     }
     Poll::Ready(Step::Came(ready!(socket.poll_next(cx))))

@@ -93,7 +93,10 @@ impl Line {
                 self.json(json!({ "event": "start", "sequenceNumber": 1, "start": start, "extra_headers": "caller=491" })).await;
             }
             Carrier::Vonage => {
-                self.json(json!({ "event": "websocket:connected", "content-type": "audio/l16;rate=16000", "uuid": "CA1", "caller": "491" })).await;
+                self.json(
+                    json!({ "event": "websocket:connected", "content-type": "audio/l16;rate=16000", "uuid": "CA1", "caller": "491" }),
+                )
+                .await;
             }
             Carrier::Exotel => {
                 self.json(json!({ "event": "connected" })).await;
@@ -105,7 +108,8 @@ impl Line {
                 self.json(json!({ "callSid": "CA1", "from": "491", "to": "492", "sampleRate": 16000, "mixType": "mono" })).await;
             }
             Carrier::Asterisk => {
-                self.text("MEDIA_START connection_id:m channel:WebSocket/m channel_id:CA1 format:slin16 optimal_frame_size:640 ptime:20").await;
+                self.text("MEDIA_START connection_id:m channel:WebSocket/m channel_id:CA1 format:slin16 optimal_frame_size:640 ptime:20")
+                    .await;
             }
             Carrier::Audiosocket => {
                 self.bytes(&[&[1, 0, 16][..], &[7; 16]].concat()).await;

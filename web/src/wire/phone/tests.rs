@@ -97,12 +97,7 @@ fn twilio() {
     let start = texts(&[twilio_start()]);
     let media = json!({ "event": "media", "streamSid": "MZ1", "media": { "payload": "//8=" } });
     check_said(Carrier::Twilio, &start, Said::Sound(&[255, 255]), told(&media));
-    check_said(
-        Carrier::Twilio,
-        &start,
-        Said::Mark("x"),
-        told(&json!({ "event": "mark", "streamSid": "MZ1", "mark": { "name": "x" } })),
-    );
+    check_said(Carrier::Twilio, &start, Said::Mark("x"), told(&json!({ "event": "mark", "streamSid": "MZ1", "mark": { "name": "x" } })));
     check_said(Carrier::Twilio, &start, Said::Clear, told(&json!({ "event": "clear", "streamSid": "MZ1" })));
     check_said(Carrier::Twilio, &start, Said::HangUp, None);
 }
@@ -120,8 +115,7 @@ fn telnyx() {
     let start = json!({ "event": "start", "sequence_number": "1", "stream_id": "s", "start": {
         "user_id": "u", "call_control_id": "v3:1", "call_session_id": "c", "from": "+491", "to": "+492", "client_state": "",
         "media_format": { "encoding": "PCMU", "sample_rate": 8000, "channels": 1 } } });
-    let media =
-        |chunk: &str, sound: &[u8]| json!({ "event": "media", "media": { "track": "inbound", "chunk": chunk, "timestamp": "5", "payload": message::encoded(sound) } });
+    let media = |chunk: &str, sound: &[u8]| json!({ "event": "media", "media": { "track": "inbound", "chunk": chunk, "timestamp": "5", "payload": message::encoded(sound) } });
     let messages = texts(&[
         json!({ "event": "connected", "version": "1.0.0" }),
         start.clone(),
@@ -166,7 +160,8 @@ fn plivo() {
 
 #[test]
 fn vonage() {
-    let start = json!({ "event": "websocket:connected", "content-type": "audio/l16;rate=16000", "caller": "491", "uuid": "u", "plan": "gold" });
+    let start =
+        json!({ "event": "websocket:connected", "content-type": "audio/l16;rate=16000", "caller": "491", "uuid": "u", "plan": "gold" });
     let mut messages = texts(&[start.clone()]);
     messages.push(binary(&[0; 640]));
     messages.extend(texts(&[
@@ -205,7 +200,8 @@ fn exotel() {
 
 #[test]
 fn jambonz() {
-    let start = json!({ "callSid": "c", "from": "491", "to": "492", "sampleRate": 16000, "mixType": "mono", "metadata": { "plan": "gold" } });
+    let start =
+        json!({ "callSid": "c", "from": "491", "to": "492", "sampleRate": 16000, "mixType": "mono", "metadata": { "plan": "gold" } });
     let mut messages = texts(&[start.clone()]);
     messages.push(binary(&[0; 640]));
     messages.extend(texts(&[
@@ -329,9 +325,38 @@ fn codecs_have_many_names() {
 }
 
 const NAMES: &[&str] = &[
-    "event", "start", "media", "payload", "chunk", "track", "dtmf", "digit", "mark", "name", "stop", "streamSid", "stream_sid", "callSid",
-    "call_control_id", "mediaFormat", "media_format", "encoding", "sampleRate", "PCMU", "audio/x-mulaw", "websocket:connected", "AAA=",
-    "content-type", "audio/l16;rate=16000", "MEDIA_START", "format", "slin16", "type", "data", "1", "8000",
+    "event",
+    "start",
+    "media",
+    "payload",
+    "chunk",
+    "track",
+    "dtmf",
+    "digit",
+    "mark",
+    "name",
+    "stop",
+    "streamSid",
+    "stream_sid",
+    "callSid",
+    "call_control_id",
+    "mediaFormat",
+    "media_format",
+    "encoding",
+    "sampleRate",
+    "PCMU",
+    "audio/x-mulaw",
+    "websocket:connected",
+    "AAA=",
+    "content-type",
+    "audio/l16;rate=16000",
+    "MEDIA_START",
+    "format",
+    "slin16",
+    "type",
+    "data",
+    "1",
+    "8000",
 ];
 
 proptest! {

@@ -67,10 +67,8 @@ pub(super) fn document(url: &str, parameters: &[(&str, &str)]) -> Document {
 
 /// `<Connect><Stream>` with further attributes of the stream.
 pub(super) fn connect(url: &str, attributes: &str, parameters: &[(&str, &str)]) -> String {
-    let parameters: String = parameters
-        .iter()
-        .map(|(name, value)| format!("<Parameter name=\"{}\" value=\"{}\"/>", escaped(name), escaped(value)))
-        .collect();
+    let parameters: String =
+        parameters.iter().map(|(name, value)| format!("<Parameter name=\"{}\" value=\"{}\"/>", escaped(name), escaped(value))).collect();
     let url = escaped(url);
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Response><Connect><Stream url=\"{url}\"{attributes}>{parameters}</Stream></Connect></Response>"
