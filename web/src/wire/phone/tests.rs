@@ -162,7 +162,7 @@ fn plivo() {
 fn vonage() {
     let start =
         json!({ "event": "websocket:connected", "content-type": "audio/l16;rate=16000", "caller": "491", "uuid": "u", "plan": "gold" });
-    let mut messages = texts(&[start.clone()]);
+    let mut messages = texts(std::slice::from_ref(&start));
     messages.push(binary(&[0; 640]));
     messages.extend(texts(&[
         json!({ "event": "websocket:dtmf", "digit": "5", "duration": 260 }),
@@ -202,7 +202,7 @@ fn exotel() {
 fn jambonz() {
     let start =
         json!({ "callSid": "c", "from": "491", "to": "492", "sampleRate": 16000, "mixType": "mono", "metadata": { "plan": "gold" } });
-    let mut messages = texts(&[start.clone()]);
+    let mut messages = texts(std::slice::from_ref(&start));
     messages.push(binary(&[0; 640]));
     messages.extend(texts(&[
         json!({ "event": "dtmf", "dtmf": "2", "duration": "1600" }),
@@ -221,7 +221,7 @@ fn jambonz() {
 fn asterisk_in_json_and_in_plain_text() {
     let start = json!({ "event": "MEDIA_START", "connection_id": "m1", "channel": "WebSocket/m1/0x5", "channel_id": "1761.1",
         "format": "slin16", "optimal_frame_size": 640, "ptime": 20, "channel_variables": { "caller": "491", "PLAN": "gold" } });
-    let mut messages = texts(&[start.clone()]);
+    let mut messages = texts(std::slice::from_ref(&start));
     messages.push(binary(&[0; 640]));
     messages.extend(texts(&[
         json!({ "event": "DTMF_END", "channel_id": "1761.1", "digit": "7" }),
