@@ -218,6 +218,8 @@ impl Desk {
         parameters.extend(caller.map(|caller| (CALLER, caller)));
         parameters.extend(callee.map(|callee| (CALLEE, callee)));
         parameters.extend(webhook.field(&["AnsweredBy"]).map(|by| ("answered_by", by)));
+        // Vonage's socket does not name its call, only what was passed on.
+        parameters.extend(webhook.field(&["uuid"]).filter(|_| carrier == Carrier::Vonage).map(|uuid| ("uuid", uuid)));
         let ticket;
         match (carrier, self.secret(carrier)) {
             (_, None) => {}

@@ -453,12 +453,12 @@ async fn other_carriers_show_a_token() {
         (answer.status().as_u16(), answer.text().await.expect("text"))
     };
     assert_eq!(get("/vonage?from=491").await.0, 403);
-    let (status, ncco) = get(&format!("/vonage?from=491&token={escaped}")).await;
+    let (status, ncco) = get(&format!("/vonage?from=491&uuid=u1&token={escaped}")).await;
     assert_eq!(status, 200);
     let ncco: Value = serde_json::from_str(&ncco).expect("JSON");
     let endpoint = &ncco[0]["endpoint"][0];
     assert_eq!(endpoint["uri"], format!("wss://voice.example.org/phone/vonage?token={escaped}"));
-    assert_eq!(endpoint["headers"]["caller"], "491");
+    assert_eq!(endpoint["headers"], json!({ "caller": "491", "uuid": "u1" }));
     let (status, missing) = get("/nobody").await;
     assert!(status == 404 && missing.contains("telnyx, signalwire, vonage"), "{missing}");
     // SignalWire's stream has no query; its document has a ticket.
