@@ -7,6 +7,7 @@
 mod cache;
 mod checked;
 mod limit;
+mod phone;
 mod provider;
 mod record;
 mod search;
@@ -21,6 +22,7 @@ pub use checked::{
     Auth, Config, Detection, Dialect, EmbeddedModel, Limits, Models, ProviderConfig, ReplicaConfig, SynthesizerChoice, TranscriberChoice,
     Turn, Voice,
 };
+pub use phone::PhoneConfig;
 pub use record::RecordConfig;
 pub use search::SearchConfig;
 pub use webrtc::WebrtcConfig;

@@ -16,12 +16,13 @@ use models::vad::VoiceDetector;
 use models::{Delta, Embedder, ErrorKind, LanguageModel, ModelError, Prompt, Synthesizer, Transcriber, Weights, stt, tts};
 use router::{Cache, Catalogue, Executor, Ledger, Price, Router, Searcher, Speakers, TargetFacts};
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::info;
 use web::call::{AfterTurn, Eagerness, SessionConfig, TurnDetection};
 use web::operations::Operations;
 
-use crate::config::{Auth, Config, Detection, Dialect, SynthesizerChoice, TranscriberChoice, WebrtcConfig};
+use crate::config::{Auth, Config, Detection, Dialect, PhoneConfig, SynthesizerChoice, TranscriberChoice, WebrtcConfig};
 use crate::engines::{Engines, Nobody, VoiceActivity};
 use crate::known_targets::KnownTargets;
 use crate::metrics::{Elsewhere, Metrics};
@@ -48,6 +49,8 @@ const GOODBYE: Duration = Duration::from_millis(500);
 pub struct Running {
     /// Where.
     pub address: SocketAddr,
+    /// Where for AudioSocket's calls.
+    pub audiosocket: Option<SocketAddr>,
     /// Resolves when it has stopped.
     pub done: tokio::task::JoinHandle<std::io::Result<()>>,
     stop: tokio::sync::watch::Sender<bool>,
@@ -261,6 +264,39 @@ async fn webrtc_port(webrtc: &WebrtcConfig) -> Result<web::rtc::Port> {
     Ok(port)
 }
 
+/// The endpoints of telephone carriers; the work of the AudioSocket port goes into `background`, and where it listens is logged.
+async fn phone_routes(
+    phone: &PhoneConfig,
+    shared: Arc<web::ws::Shared>,
+    background: &mut JoinSet<()>,
+) -> Result<(web::phone::Routes, Option<SocketAddr>)> {
+    let port = match phone.audiosocket {
+        Some(listen) => {
+            let port = TcpListener::bind(listen)
+                .await
+                .with_context(|| format!("cannot listen on {listen}: choose another address in [phone] audiosocket, or set it to \"\""))?;
+            info!(address = %port.local_addr()?, "Listening for AudioSocket.");
+            Some(port)
+        }
+        None => None,
+    };
+    let address = port.as_ref().map(TcpListener::local_addr).transpose()?;
+    let reveal = |secret: &Option<models::remote::Secret>| secret.as_ref().map(|secret| secret.reveal().to_owned());
+    let bridges = web::phone::Bridges {
+        carriers: phone.carriers.clone(),
+        public_url: phone.public_url.clone(),
+        token: reveal(&phone.token),
+        twilio_token: reveal(&phone.twilio_token),
+        in_band_keys: phone.in_band_keys,
+        agent: phone.agent.clone(),
+    };
+    let (routes, listening) = web::phone::routes(shared, bridges, port);
+    if let Some(listening) = listening {
+        background.spawn(listening);
+    }
+    Ok((routes, address))
+}
+
 /// Loads the models, then listens.
 pub async fn serve(config: Config) -> Result<Running> {
     let loading = config.clone();
@@ -334,13 +370,20 @@ pub async fn serve_engines(config: Config, engines: Arc<Engines>) -> Result<Runn
     };
     let ledger = Ledger::new(config.policy.clone());
     let stopping = web::Stopping::default();
+    let (mut phone, mut audiosocket) = (None, None);
     let calls = if holds_calls(&config) {
         let books = web::Books { ledger: ledger.clone(), sink: Some(record.clone()), ..web::Books::default() };
         let port = match &config.webrtc {
             Some(webrtc) => Some((webrtc_port(webrtc).await?, webrtc.ice_servers.clone())),
             None => None,
         };
-        web::ws::routes(web::ws::Realtimes { answer, defaults: session_defaults(&config), limits, books, stopping: stopping.clone() }, port)
+        let realtimes = web::ws::Realtimes { answer, defaults: session_defaults(&config), limits, books, stopping: stopping.clone() };
+        let shared = web::ws::Shared::new(realtimes);
+        if let Some(bridges) = &config.phone {
+            let (routes, address) = phone_routes(bridges, shared.clone(), &mut background).await?;
+            (phone, audiosocket) = (Some(routes), address);
+        }
+        web::ws::routes(shared, port)
     } else {
         web::ws::absent()
     };
@@ -358,6 +401,7 @@ pub async fn serve_engines(config: Config, engines: Arc<Engines>) -> Result<Runn
         cache,
         record: Some(record),
         realtime: Some(calls.merge(web::operations::routes(operations))),
+        phone,
     };
     let (stop, mut stopped) = tokio::sync::watch::channel(false);
     let drain = config.limits.drain;
@@ -393,5 +437,5 @@ pub async fn serve_engines(config: Config, engines: Arc<Engines>) -> Result<Runn
         served
     });
     info!(%address, "Listening.");
-    Ok(Running { address, done, stop })
+    Ok(Running { address, audiosocket, done, stop })
 }

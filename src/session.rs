@@ -14,6 +14,7 @@ mod turn;
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use audio::{Probability, Rate, Samples};
 use futures::StreamExt;
@@ -261,6 +262,10 @@ impl Session {
             },
             Command::Respond(response) => self.respond(event_id, response).await,
             Command::Cancel(id) => self.cancel(event_id, id).await,
+            Command::Key(key) => {
+                let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+                self.tell(Event::Key { key, at }).await
+            }
             Command::Played { response, heard } => {
                 self.played(&response, heard);
                 Ok(())

@@ -15,6 +15,7 @@ use models::{Delta, ErrorKind, Language, LanguageModel, ModelError, Prompt};
 use router::limit::Policy;
 use router::{Provider, Router, RouterObject};
 
+use super::phone::PhoneConfig;
 use super::provider::providers;
 use super::record::{RecordConfig, state_folder};
 use super::search::SearchConfig;
@@ -38,6 +39,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where calls of browsers come in; `None`: nowhere.
     pub webrtc: Option<WebrtcConfig>,
+    /// Which telephone calls come in; `None`: none.
+    pub phone: Option<PhoneConfig>,
     /// How much of anything is taken.
     pub limits: Limits,
     /// Who may call.
@@ -284,6 +287,7 @@ impl Written {
         let config = Config {
             listen,
             webrtc: self.webrtc.check(listen, environment)?,
+            phone: self.phone.check(&auth, environment)?,
             limits: limits(&self.server)?,
             auth,
             origins: origins(&self.server.allowed_origins)?,

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cache::Cache;
 use super::limit::Limits;
+use super::phone::Phone;
 use super::record::Record;
 use super::search::Search;
 use super::webrtc::Webrtc;
@@ -25,6 +26,8 @@ pub struct Written {
     pub auth: Auth,
     /// Calls of browsers.
     pub webrtc: Webrtc,
+    /// Calls of telephones.
+    pub phone: Phone,
     /// What each key and user may use.
     pub limits: Limits,
     /// How the server hears and speaks.
@@ -52,6 +55,7 @@ impl Default for Written {
             server: Server::default(),
             auth: Auth::default(),
             webrtc: Webrtc::default(),
+            phone: Phone::default(),
             limits: Limits::default(),
             voice: Voice::default(),
             turn: Turn::default(),

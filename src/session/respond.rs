@@ -5,8 +5,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use futures::StreamExt;
+use futures::stream::{self, BoxStream};
 use models::{Delta, Finish, Prompt, Role, Signals, Usage};
-use router::{Facts, Works};
+use router::{Decision, Facts, RouteError, Works};
 use tracing::{info, warn};
 use web::call::{Content, Ending, Event, InputItem, Item, ItemContent, ItemId, Place, Response, ResponseConfig, Routed, Status};
 use web::{Account, ApiError};
@@ -72,24 +73,27 @@ impl Session {
             Ok(account) => account,
             Err(error) => return self.fail(event_id, "rate_limit_exceeded", None, error.message).await,
         };
-        let answer = match self.engines.router.complete(router::Request { prompt, facts, ..router::Request::default() }) {
-            Ok(answer) => match account.reserve_at_once(&self.engines.router, answer.decision(), estimate) {
-                Ok(()) => account.watch(answer),
-                Err(error) => return self.fail(event_id, "rate_limit_exceeded", None, error.message).await,
+        let (decision, deltas) = match response.say {
+            Some(text) => said(text),
+            None => match self.engines.router.complete(router::Request { prompt, facts, ..router::Request::default() }) {
+                Ok(answer) => match account.reserve_at_once(&self.engines.router, answer.decision(), estimate) {
+                    Ok(()) => (answer.decision().clone(), account.watch(answer).boxed()),
+                    Err(error) => return self.fail(event_id, "rate_limit_exceeded", None, error.message).await,
+                },
+                Err(error) => {
+                    account.answered(error.status(), Some(error.code().to_owned()));
+                    let param = error.param().map(|_| "session.model");
+                    return self.fail(event_id, "invalid_request_error", param, error.to_string()).await;
+                }
             },
-            Err(error) => {
-                account.answered(error.status(), Some(error.code().to_owned()));
-                let param = error.param().map(|_| "session.model");
-                return self.fail(event_id, "invalid_request_error", param, error.to_string()).await;
-            }
         };
         let speakers = &self.engines.speakers;
         let synthesizer = account.works(speakers).synthesizer(speakers);
-        let routed = (answer.decision().clone(), account);
+        let routed = (decision, account);
         let stream = if spoken {
-            models::read_aloud(answer.boxed(), &synthesizer, voice.clone())
+            models::read_aloud(deltas, &synthesizer, voice.clone())
         } else {
-            answer.map(|delta| delta.map(models::Piece::Delta)).boxed()
+            deltas.map(|delta| delta.map(models::Piece::Delta)).boxed()
         };
         let id = self.reply_number();
         self.engines.router.remember(&name, self.config.user.as_deref(), &routed.0);
@@ -408,6 +412,13 @@ impl Session {
 /// Whether it was given up before it was heard.
 fn is_cut(ending: &Ending) -> bool {
     matches!(ending, Ending::Interrupted | Ending::ClientCancelled)
+}
+
+/// An answer that no model gives: these very words.
+fn said(text: String) -> (Decision, BoxStream<'static, Result<Delta, RouteError>>) {
+    let decision =
+        Decision { route: "said".to_owned(), reason: "said word for word, no model was asked".to_owned(), ..Decision::default() };
+    (decision, stream::iter([Ok(Delta::Text(text)), Ok(Delta::Finish(Finish::Stop))]).boxed())
 }
 
 fn described(reply: &Reply, writing: &Writing, ending: Option<Ending>) -> Response {

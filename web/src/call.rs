@@ -74,6 +74,8 @@ pub enum Command {
     Respond(Box<ResponseConfig>),
     /// Stop the answer in progress, or the one named.
     Cancel(Option<String>),
+    /// From the transport: the caller pressed a key of their telephone, `0` to `9`, `*`, `#`, `A` to `D`.
+    Key(char),
     /// From the transport, where it plays answers at the listener's pace itself: how far it is. It tells this wherever it knows it, and
     /// at every [`Event::Hold`]; the speech before `heard` was heard.
     Played {
@@ -220,6 +222,8 @@ pub struct ResponseConfig {
     pub max_tokens: Option<u32>,
     /// Another voice.
     pub voice: Option<Voice>,
+    /// What is said, word for word: no model is asked.
+    pub say: Option<String>,
     /// Beside the conversation: neither reads it nor adds to it.
     pub aside: bool,
     /// What is asked instead of the conversation.

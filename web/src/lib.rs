@@ -1,7 +1,7 @@
 //! The callers' wire formats and the transports that carry them: OpenAI's chat, Responses, embeddings, audio and models API and
-//! Anthropic's Messages API over HTTP, OpenAI's realtime API over WebSocket and WebRTC.
+//! Anthropic's Messages API over HTTP, OpenAI's realtime API over WebSocket and WebRTC, and those of telephone carriers.
 //!
-//! Each endpoint is a file of `http`, and a realtime call one of `ws` or `rtc`: thin shells around the sans-IO types of `wire`. The crate knows no
+//! Each endpoint is a file of `http`, and a realtime call one of `ws`, `rtc` or `phone`: thin shells around the sans-IO types of `wire`. The crate knows no
 //! provider's format and picks no engine: it is handed [`Services`], and an [`Answer`] for each [`call::Call`].
 
 mod auth;
@@ -15,6 +15,7 @@ mod listen;
 mod listening;
 pub mod operations;
 mod origins;
+pub mod phone;
 pub mod rtc;
 mod spoken;
 mod stopping;
@@ -69,6 +70,8 @@ pub struct Services {
     pub ready: Ready,
     /// The realtime endpoints, behind the same keys.
     pub realtime: Option<axum::Router>,
+    /// The endpoints of telephone carriers, which have no keys and ask for their own tokens.
+    pub phone: Option<axum::Router>,
 }
 
 /// The prompt that the body of a chat completion's request stands for.

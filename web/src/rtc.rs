@@ -38,7 +38,7 @@ use tracing::info;
 
 use crate::ApiError;
 use crate::line::Line;
-use crate::ws::Shared;
+use crate::ws::{Place, Shared};
 
 use connection::Connection;
 pub use ice_servers::{IceServers, TurnSecret};
@@ -100,7 +100,7 @@ async fn create(
 
 async fn call(calls: &Calls, key: KeyId, asked: Result<Query<Asked>, QueryRejection>, request: Request) -> Result<Response, ApiError> {
     let Query(asked) = asked.map_err(|error| ApiError::new(400, "invalid_value", format!("The address is wrong: {error}.")))?;
-    let (place, stop) = (calls.shared.place()?, calls.shared.stop()?);
+    let Place { permit, stop } = calls.shared.place()?;
     let offer = offer::read(request).await?;
     let mut realtime = calls.shared.realtime(asked.model);
     if let Some(session) = offer.session {
@@ -121,7 +121,7 @@ async fn call(calls: &Calls, key: KeyId, asked: Result<Query<Asked>, QueryReject
     tasks.spawn(async move {
         let end = peer.run().await;
         info!(call = %session, %end, "Call ended.");
-        drop(place);
+        drop(permit);
     });
     let mut response = (StatusCode::CREATED, [(CONTENT_TYPE, "application/sdp")], answer).into_response();
     if let Ok(location) = HeaderValue::try_from(format!("/v1/realtime/calls/{id}")) {

@@ -75,24 +75,35 @@ pub struct Realtimes {
     pub stopping: Stopping,
 }
 
-/// What calls of all transports have in common.
-pub(crate) struct Shared {
+/// What calls of all transports have in common: who answers, and one limit.
+pub struct Shared {
     pub(crate) realtimes: Realtimes,
     places: Arc<Semaphore>,
 }
 
+/// What a call holds as long as it lasts.
+pub(crate) struct Place {
+    pub(crate) permit: OwnedSemaphorePermit,
+    /// When it has to end, because the server does.
+    pub(crate) stop: Stop,
+}
+
 impl Shared {
-    /// What tells one more call when the server stops.
-    pub(crate) fn stop(&self) -> Result<Stop, ApiError> {
-        self.realtimes.stopping.call().ok_or_else(|| ApiError::new(503, "server_stopping", "The server stops: call another one."))
+    /// For calls of these.
+    pub fn new(realtimes: Realtimes) -> Arc<Shared> {
+        let places = Arc::new(Semaphore::new(realtimes.limits.sessions.min(Semaphore::MAX_PERMITS)));
+        Arc::new(Shared { realtimes, places })
     }
 
-    /// A place for one more call, to be held as long as it lasts.
-    pub(crate) fn place(&self) -> Result<OwnedSemaphorePermit, ApiError> {
-        self.places.clone().try_acquire_owned().map_err(|_| {
+    /// A place for one more call.
+    pub(crate) fn place(&self) -> Result<Place, ApiError> {
+        let stopping = || ApiError::new(503, "server_stopping", "The server stops: call another one.");
+        let stop = self.realtimes.stopping.call().ok_or_else(stopping)?;
+        let permit = self.places.clone().try_acquire_owned().map_err(|_| {
             let message = format!("All {} realtime sessions are taken; try again later.", self.realtimes.limits.sessions);
             ApiError { retry_after: Some(Duration::from_secs(5)), ..ApiError::new(429, "too_many_sessions", message) }
-        })
+        })?;
+        Ok(Place { permit, stop })
     }
 
     /// Where the calls of whoever has `key` are booked.
@@ -102,18 +113,22 @@ impl Shared {
 
     /// A new session that asks for `model`, or for the default one.
     pub(crate) fn realtime(&self, model: Option<String>) -> Realtime {
-        let Realtimes { defaults, limits, .. } = &self.realtimes;
+        let defaults = self.realtimes.defaults.clone();
         let model = model.filter(|model| !model.is_empty()).unwrap_or_else(|| defaults.model.clone());
-        let expires = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()) + limits.session.as_secs();
-        Realtime::new(&fresh_id(), model, defaults.clone()).expiring_at(expires)
+        self.session(SessionConfig { model, ..defaults })
+    }
+
+    /// A new session with this configuration.
+    pub(crate) fn session(&self, config: SessionConfig) -> Realtime {
+        let limit = self.realtimes.limits.session.as_secs();
+        let expires = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()) + limit;
+        Realtime::new(&fresh_id(), config.model.clone(), config).expiring_at(expires)
     }
 }
 
 /// The endpoints: the WebSocket's, and with a `port` WebRTC's, both within the same limits. They ask for no key: that is for the layer
 /// around them, as with [`Services::realtime`](crate::Services::realtime).
-pub fn routes(realtimes: Realtimes, port: Option<(rtc::Port, rtc::IceServers)>) -> Router {
-    let places = Arc::new(Semaphore::new(realtimes.limits.sessions.min(Semaphore::MAX_PERMITS)));
-    let shared = Arc::new(Shared { realtimes, places });
+pub fn routes(shared: Arc<Shared>, port: Option<(rtc::Port, rtc::IceServers)>) -> Router {
     let calls = port.map_or_else(rtc::absent, |(port, servers)| rtc::routes(shared.clone(), port, servers));
     Router::new().route("/v1/realtime", get(upgrade)).with_state(shared).merge(calls)
 }
@@ -165,7 +180,7 @@ fn accept(
         let message = format!("This endpoint speaks WebSocket only: {error}.");
         ApiError::new(error.into_response().status().as_u16(), "websocket_required", message)
     })?;
-    let (place, stop) = (shared.place()?, shared.stop()?);
+    let Place { permit, stop } = shared.place()?;
     let realtime = shared.realtime(asked.model);
     let (answer, limits, books) = (answer.clone(), limits.clone(), shared.books(key));
     // Twice the limit is read, so that a message a little too large gets a proper goodbye instead of a reset connection.
@@ -176,7 +191,7 @@ fn accept(
         info!(call = %id, model = %realtime.config().model, "Call began.");
         let end = Connection::new(socket, realtime, books, &answer, &limits).run(stop).await;
         info!(call = %id, %end, "Call ended.");
-        drop(place);
+        drop(permit);
     }))
 }
 

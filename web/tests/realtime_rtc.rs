@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use web::call::SessionConfig;
 use web::rtc::{IceServers, Listen, Port};
-use web::ws::{Limits, Realtimes, routes};
+use web::ws::{Limits, Realtimes, Shared, routes};
 use web::{Answer, Stopping};
 
 /// An offer of sound and a data channel; Opus has a payload type of the client's choosing.
@@ -51,7 +51,8 @@ async fn serve(limits: Limits, answer: Answer, with_port: bool) -> String {
         false => None,
     };
     let books = web::Books::default();
-    let app = routes(Realtimes { answer, defaults: SessionConfig::default(), limits, books, stopping: Stopping::default() }, port);
+    let realtimes = Realtimes { answer, defaults: SessionConfig::default(), limits, books, stopping: Stopping::default() };
+    let app = routes(Shared::new(realtimes), port);
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("an address");
     tokio::spawn(async move { axum::serve(listener, app).await });

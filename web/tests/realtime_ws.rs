@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 use web::Answer;
 use web::call::{Call, Command, Event, Place, SessionConfig, TurnDetection};
-use web::ws::{Limits, Realtimes, routes};
+use web::ws::{Limits, Realtimes, Shared, routes};
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -27,7 +27,8 @@ async fn serve(limits: Limits, answer: Answer) -> String {
 }
 
 async fn serve_until(limits: Limits, answer: Answer, stopping: web::Stopping) -> String {
-    let app = routes(Realtimes { answer, defaults: defaults(), limits, books: web::Books::default(), stopping }, None);
+    let realtimes = Realtimes { answer, defaults: defaults(), limits, books: web::Books::default(), stopping };
+    let app = routes(Shared::new(realtimes), None);
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("an address");
     tokio::spawn(async move { axum::serve(listener, app).await });

@@ -1,10 +1,12 @@
 //! What can be measured of a voice with arithmetic alone: level, noise, pauses, pitch, tempo. Under 3 ms of one core a second of sound.
 
+mod dtmf;
 mod energy;
 mod noise;
 mod pitch;
 mod tempo;
 
+pub use dtmf::Dtmf;
 pub use energy::{HOP_MS, db, levels};
 pub use noise::{Noise, Pause};
 pub use pitch::{PITCH_HOP_MS, Pitch};

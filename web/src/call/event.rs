@@ -244,6 +244,13 @@ pub enum Event {
     },
     /// An answer ended.
     ResponseDone(Box<Response>),
+    /// The caller pressed a key of their telephone.
+    Key {
+        /// Which: `0` to `9`, `*`, `#`, `A` to `D`.
+        key: char,
+        /// When, seconds since 1970.
+        at: u64,
+    },
     /// Something the client asked for could not be done; the session goes on.
     Error(CallError),
 }

@@ -47,6 +47,7 @@ struct App {
 
 pub(crate) fn app(mut services: Services) -> Router {
     let realtime = services.realtime.take().unwrap_or_default();
+    let phone = services.phone.take().unwrap_or_default();
     let body_bytes = services.limits.body_bytes;
     let sink = services.record.clone();
     let app = Arc::new(App { services, transcripts: Transcripts::default(), history: History::default() });
@@ -71,6 +72,7 @@ pub(crate) fn app(mut services: Services) -> Router {
     let health = Router::new().route("/readyz", get(ready)).with_state(app);
     api.merge(health)
         .merge(crate::demo::routes())
+        .merge(phone)
         .route("/healthz", get(|| async { Json(serde_json::json!({ "status": "ok" })) }))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)

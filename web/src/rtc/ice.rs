@@ -96,8 +96,8 @@ impl Agent {
         let name = check.get(ATTR_USERNAME).ok()?;
         let named = name.split(|&byte| byte == b':').next()?;
         let renewed = named == self.current.fragment.as_bytes();
-        let mut credentials = [Some(&self.current), self.before.as_ref()].into_iter().flatten();
-        let credentials = credentials.find(|credentials| credentials.fragment.as_bytes() == named)?;
+        let known = [Some(&self.current), self.before.as_ref()];
+        let credentials = known.into_iter().flatten().find(|credentials| credentials.fragment.as_bytes() == named)?;
         MessageIntegrity::check(&mut check, credentials.password.as_bytes(), self.crypto.crypto()).ok()?;
         let address = from.client();
         let mapped = XorMappedAddress { ip: address.ip(), port: address.port() };

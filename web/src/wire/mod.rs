@@ -10,6 +10,7 @@ mod field;
 pub(crate) mod legacy_completion;
 pub(crate) mod message;
 pub(crate) mod messages;
+pub(crate) mod phone;
 pub(crate) mod realtime;
 pub(crate) mod response;
 pub(crate) mod responses;

@@ -187,6 +187,7 @@ pub async fn start_with(limits: Limits, keys: Keys, policy: Policy, realtime: Op
         ledger: router::Ledger::new(policy),
         ready: Arc::new(|| Ok(())),
         realtime,
+        phone: None,
     };
     let listener = tokio::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a free port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));

@@ -80,6 +80,10 @@ impl Realtime {
                 let fields = json!({ "call_id": call_id, "name": name, "arguments": arguments });
                 self.call("response.function_call_arguments.done", place, fields)
             }
+            // The one event that has no id of its own.
+            Event::Key { key, at } => {
+                json!({ "type": "input_audio_buffer.dtmf_event_received", "event": key, "received_at": at }).to_string()
+            }
             Event::Error(error) => self.error(error),
         };
         vec![one]
