@@ -231,6 +231,8 @@ pub enum Event {
     },
     /// An answer ended.
     ResponseDone(Box<Response>),
+    /// Whoever plays the answers falls silent at once: a controller of the call asked for it.
+    Silence,
     /// Something the client asked for could not be done; the session goes on.
     Error(CallError),
 }

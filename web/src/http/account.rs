@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::App;
 use super::limit::Ticket;
 use crate::wire::router::scored_by;
-use crate::{ApiError, RecordSink};
+use crate::{ApiError, LiveCalls, RecordSink};
 
 /// Tokens that an answer is taken to have where nobody bounds it, until it is known.
 const USUAL_ANSWER: u64 = 512;
@@ -34,12 +34,14 @@ pub struct Books {
     pub ledger: Ledger,
     /// Takes the records of responses.
     pub sink: Option<RecordSink>,
+    /// Where calls are found while they last.
+    pub live: LiveCalls,
 }
 
 impl Default for Books {
     /// Nobody's: nothing is limited, and nothing recorded.
     fn default() -> Books {
-        Books { key: KeyId::ANYBODY, ledger: Ledger::new(Policy::default()), sink: None }
+        Books { key: KeyId::ANYBODY, ledger: Ledger::new(Policy::default()), sink: None, live: LiveCalls::default() }
     }
 }
 

@@ -308,6 +308,10 @@ impl Peer {
         match &event {
             // Sound is heard, not read.
             Event::AudioDelta { place, audio } => return self.playout.push(&place.response, audio),
+            Event::Silence => {
+                let notices = self.playout.clear();
+                return self.notify(notices);
+            }
             Event::ResponseDone(response) => match response.ending {
                 Some(Ending::Interrupted | Ending::ClientCancelled) => {
                     let notices = self.playout.stop(&response.id).into_iter().collect();
@@ -322,7 +326,7 @@ impl Peer {
     }
 
     fn notify(&mut self, notices: Vec<Notice>) {
-        let messages = notices.into_iter().map(|(playing, response)| self.line.realtime.playing(playing, &response)).collect();
+        let messages = notices.into_iter().map(|(playing, response)| self.line.playing(playing, &response)).collect();
         self.tell(messages);
     }
 

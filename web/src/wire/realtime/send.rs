@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use super::{Playing, Realtime, item, response};
+use super::{Dialect, Playing, Realtime, beta, item, response};
 use crate::call::{CallError, Event, ItemId, Place};
 use crate::wire::signals;
 
@@ -32,6 +32,8 @@ impl Realtime {
             Event::ItemAdded { after, item } => {
                 self.tell("conversation.item.added", json!({ "previous_item_id": after, "item": item::to_json(item) }))
             }
+            // The beta dialect tells of an item once.
+            Event::ItemDone { .. } if self.dialect == Dialect::Beta => return Vec::new(),
             Event::ItemDone { after, item } => {
                 self.tell("conversation.item.done", json!({ "previous_item_id": after, "item": item::to_json(item) }))
             }
@@ -54,8 +56,12 @@ impl Realtime {
             Event::Signals { item, signals } => {
                 let signals = signals::to_json(signals);
                 self.signals = Some((item.clone(), signals.clone()));
+                if !self.tells_ours() {
+                    return Vec::new();
+                }
                 self.tell("timbre.signals", json!({ "item_id": item, "signals": signals }))
             }
+            Event::Routed { .. } if !self.tells_ours() => return Vec::new(),
             Event::Routed { response, decision } => {
                 let mut fields = json!({ "response_id": response });
                 merge(&mut fields, response::decision_json(decision));
@@ -79,6 +85,8 @@ impl Realtime {
                 let fields = json!({ "call_id": call_id, "name": name, "arguments": arguments });
                 self.call("response.function_call_arguments.done", place, fields)
             }
+            // Who plays knows what to tell of it.
+            Event::Silence => return Vec::new(),
             Event::Error(error) => self.error(error),
         };
         vec![one]
@@ -97,6 +105,12 @@ impl Realtime {
     /// An event: its type, its id, then `fields`.
     pub(super) fn tell(&mut self, kind: &str, fields: Value) -> String {
         let mut event = json!({ "type": kind, "event_id": self.event_id() });
+        let mut fields = fields;
+        if self.dialect == Dialect::Beta {
+            let (kind, older) = beta::told(kind, fields);
+            event["type"] = kind.into();
+            fields = older;
+        }
         merge(&mut event, fields);
         event.to_string()
     }
@@ -121,8 +135,8 @@ impl Realtime {
         if let Some(code) = language {
             fields["languages"] = json!([{ "code": code }]);
         }
-        if let Some((_, signals)) = self.signals.take_if(|(of, _)| of == item) {
-            fields["signals"] = signals;
+        if let Some((_, signals)) = self.signals.as_ref().filter(|(of, _)| of == item) {
+            fields["signals"] = signals.clone();
         }
         self.tell("conversation.item.input_audio_transcription.completed", fields)
     }

@@ -30,11 +30,82 @@ pub(super) struct Session {
     config: SessionConfig,
     /// What `null` goes back to.
     defaults: SessionConfig,
+    kind: Kind,
 }
+
+/// What a session is for. It is settled when the session begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// A conversation.
+    Realtime,
+    /// The caller's words alone.
+    Transcription,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Realtime => "realtime",
+            Kind::Transcription => "transcription",
+        }
+    }
+}
+
+/// Fields of the session that a transcription has nothing to do with.
+const ANSWERING: [&str; 10] = [
+    "model",
+    "output_modalities",
+    "instructions",
+    "tools",
+    "tool_choice",
+    "max_output_tokens",
+    "tracing",
+    "truncation",
+    "prompt",
+    "temperature",
+];
 
 impl Session {
     pub(super) fn new(id: &str, defaults: SessionConfig) -> Session {
-        Session { json: describe(id, &defaults), config: defaults.clone(), defaults }
+        Session { json: describe(id, &defaults), config: defaults.clone(), defaults, kind: Kind::Realtime }
+    }
+
+    /// Makes it a session in which nothing answers.
+    pub(super) fn only_transcribe(&mut self) {
+        self.kind = Kind::Transcription;
+        self.json["type"] = json!(self.kind.name());
+        self.json["object"] = json!("realtime.transcription_session");
+        if let Some(map) = self.json.as_object_mut() {
+            map.retain(|name, _| !ANSWERING.contains(&name.as_str()));
+        }
+        if let Some(audio) = self.json["audio"].as_object_mut() {
+            audio.shift_remove("output");
+            if let Some(transcription) = audio.get_mut("input").and_then(|input| input.get_mut("transcription")).filter(|it| it.is_null()) {
+                *transcription = json!({});
+            }
+        }
+        self.stay_silent();
+    }
+
+    /// Whether it only transcribes.
+    pub(super) fn only_transcribes(&self) -> bool {
+        self.kind == Kind::Transcription
+    }
+
+    /// Whether the client takes events that OpenAI does not have.
+    pub(super) fn takes_ours(&self) -> bool {
+        self.json.pointer("/providerData/events").is_none_or(|events| events != "standard")
+    }
+
+    /// A transcription answers nobody and interrupts nothing, whatever else was set.
+    fn stay_silent(&mut self) {
+        if let TurnDetection::Silence { then, .. } | TurnDetection::Semantic { then, .. } = &mut self.config.turns {
+            *then = AfterTurn { respond: false, interrupt: false };
+        }
+        self.config.transcripts = true;
+        if let Some(turns) = self.json.pointer_mut("/audio/input/turn_detection").and_then(Value::as_object_mut) {
+            turns.retain(|name, _| !["create_response", "interrupt_response", "idle_timeout_ms"].contains(&name.as_str()));
+        }
     }
 
     pub(super) fn expire_at(&mut self, unix_seconds: u64) {
@@ -64,13 +135,22 @@ impl Session {
         let patch = modern(patch.object()?.rest());
         let mut next = self.clone();
         next.merge(Field::at(path, Value::Object(patch)).object()?)?;
+        if next.kind == Kind::Transcription {
+            next.stay_silent();
+        }
         *self = next;
         Ok(())
     }
 
     fn merge(&mut self, mut fields: Fields) -> Result<(), ApiError> {
         if let Some(kind) = fields.take("type") {
-            kind.one_of(&[("realtime", ())])?;
+            let wrong = kind.wrong(&format!("`{}`, which this session is: its type is settled when it begins", self.kind.name()));
+            if kind.one_of(&[("realtime", Kind::Realtime), ("transcription", Kind::Transcription)])? != self.kind {
+                return Err(wrong);
+            }
+        }
+        if self.kind == Kind::Transcription {
+            self.refuse_answering(&mut fields)?;
         }
         // Some clients send back the whole object that they were told.
         for told in ["id", "object", "expires_at", "client_secret"] {
@@ -110,6 +190,25 @@ impl Session {
             "metadata",
             "providerData",
         ])
+    }
+
+    /// A transcription has no answers to shape. A client that sends back what a beta session showed says nothing by it.
+    fn refuse_answering(&self, fields: &mut Fields) -> Result<(), ApiError> {
+        for name in ["modalities", "output_modalities", "model"] {
+            fields.given(name);
+        }
+        for name in ANSWERING {
+            if let Some(field) = fields.take(name) {
+                let message = format!("`{}` has no meaning here: this session only transcribes.", field.path());
+                return Err(ApiError::invalid(field.path(), message));
+            }
+        }
+        if let Some(output) = fields.present("audio").and_then(|audio| audio.get("output")).filter(|output| !output.is_null()) {
+            let path = format!("{}.output", fields.path("audio"));
+            let message = format!("`{path}` must be absent, not {output}: this session only transcribes.");
+            return Err(ApiError::invalid(path, message.chars().take(300).collect::<String>()));
+        }
+        Ok(())
     }
 
     /// Who answers, by which instructions, in which form, at what length.
