@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use router::Decision;
 use serde_json::{Value, json};
 
-use super::{Asked, Playing, Realtime};
+use super::{Asked, Dialect, Playing, Realtime};
 use crate::call::{
     AfterTurn, CallError, Command, Content, Eagerness, Ending, Event, InputItem, Item, ItemContent, Place, Request, Response, Routed,
     SessionConfig, Status, TurnDetection,
@@ -356,4 +356,55 @@ proptest! {
             realtime.created();
         }
     }
+}
+
+/// What a client of the beta dialect is told of an event.
+fn beta_told(event: &Event) -> Vec<Value> {
+    let mut realtime = realtime().speaking(Dialect::Beta);
+    realtime.send(event).iter().map(|text| serde_json::from_str(text).expect("JSON")).collect()
+}
+
+#[test]
+fn the_beta_dialect_has_its_own_names() {
+    let place = || Place { response: "resp_1".to_owned(), item: "item_1".to_owned(), output_index: 0 };
+    let part = Content::Audio { transcript: Some("Hi.".to_owned()), pcm: None };
+    let content = ItemContent::Message { role: Role::Assistant, parts: vec![part] };
+    let item = Item { id: "item_1".to_owned(), content, status: Status::Completed };
+    for (event, kinds) in [
+        (Event::ItemAdded { after: None, item: item.clone() }, &["conversation.item.created"][..]),
+        (Event::ItemDone { after: None, item: item.clone() }, &[]),
+        (Event::AudioDelta { place: place(), audio: Bytes::from_static(&[0, 1]) }, &["response.audio.delta"]),
+        (Event::TextDelta { place: place(), spoken: true, delta: "a".to_owned() }, &["response.audio_transcript.delta"]),
+        (Event::TextDelta { place: place(), spoken: false, delta: "a".to_owned() }, &["response.text.delta"]),
+        (
+            Event::PartDone { place: place(), spoken: true, text: "a".to_owned() },
+            &["response.audio.done", "response.audio_transcript.done", "response.content_part.done"],
+        ),
+        (Event::PartDone { place: place(), spoken: false, text: "a".to_owned() }, &["response.text.done", "response.content_part.done"]),
+        (Event::Updated, &["session.updated"]),
+        (Event::Cleared, &["input_audio_buffer.cleared"]),
+    ] {
+        let told: Vec<_> = beta_told(&event).into_iter().map(|told| told["type"].clone()).collect();
+        assert_eq!(told, kinds, "{event:?}");
+    }
+    let added = &beta_told(&Event::ItemAdded { after: None, item: item.clone() })[0];
+    assert_eq!(added["item"]["content"], json!([{ "type": "audio", "transcript": "Hi." }]));
+    let delta = &beta_told(&Event::AudioDelta { place: place(), audio: Bytes::from_static(&[0, 1]) })[0];
+    assert_eq!(delta["delta"], "AAE=");
+}
+
+#[test]
+fn a_beta_session_is_flat() {
+    let mut realtime = realtime().speaking(Dialect::Beta);
+    let session = json!({
+        "modalities": ["text"], "voice": "marin", "output_audio_format": "g711_alaw", "max_response_output_tokens": 7,
+        "input_audio_transcription": { "model": "whisper-1" }, "turn_detection": null,
+    });
+    realtime.receive(&json!({ "type": "session.update", "session": session }).to_string()).expect("it is fine");
+    let told: Value = serde_json::from_str(&realtime.send(&Event::Updated)[0]).expect("JSON");
+    for (name, value) in session.as_object().expect("an object") {
+        assert_eq!(&told["session"][name], value, "{name}");
+    }
+    assert!(told["session"].get("audio").is_none() && told["session"]["temperature"] == 0.8);
+    assert_eq!(told["session"]["input_audio_format"], "pcm16");
 }
