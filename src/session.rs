@@ -4,6 +4,7 @@
 
 mod dialogue;
 mod hearing;
+mod playhead;
 mod reply;
 mod respond;
 #[cfg(test)]
@@ -78,6 +79,8 @@ struct Session {
     /// Signals of finished turns on their way to the client.
     measuring: FuturesUnordered<BoxFuture<'static, (String, Signals)>>,
     reply: Option<Reply>,
+    /// The answer before, while the caller still hears it.
+    tail: Option<respond::Tail>,
     /// Items of the answer in flight.
     writing: respond::Writing,
     asides: Vec<(Reply, respond::Writing)>,
@@ -99,6 +102,7 @@ enum Woke {
     Measured((String, Signals)),
     Reply(reply::Step),
     Aside(usize, reply::Step),
+    HeardOut,
 }
 
 impl Session {
@@ -122,6 +126,7 @@ impl Session {
             finishing: VecDeque::new(),
             measuring: FuturesUnordered::new(),
             reply: None,
+            tail: None,
             writing: respond::Writing::default(),
             asides: Vec::new(),
             baseline: Arc::default(),
@@ -144,6 +149,7 @@ impl Session {
                 Woke::Measured((item, signals)) => self.tell(Event::Signals { item, signals: Box::new(signals) }).await,
                 Woke::Reply(step) => self.reply_step(step).await,
                 Woke::Aside(index, step) => self.aside_step(index, step).await,
+                Woke::HeardOut => self.heard_out().await,
             };
             if told.is_err() {
                 break;
@@ -158,6 +164,7 @@ impl Session {
         let room = self.finishing.len() < MOST_FINISHING;
         let judging = self.judging.as_mut().and_then(|judging| judging.sound.as_mut());
         let asides = &mut self.asides;
+        let tail = self.tail.as_ref().filter(|tail| !tail.playhead.is_held()).map(|tail| tail.playhead.unheard());
         tokio::select! {
             biased;
             over = async { match judging { Some(sound) => sound.await, None => std::future::pending().await } } => Woke::Judged(over),
@@ -165,6 +172,7 @@ impl Session {
             heard = async { match &mut self.hearing.utterance { Some(u) => u.heard.next().await, None => std::future::pending().await } } => Woke::Heard(heard),
             step = async { match &mut self.reply { Some(reply) => reply.next().await, None => std::future::pending().await } } => Woke::Reply(step),
             (index, step) = next_of(asides) => Woke::Aside(index, step),
+            () = async { match tail { Some(rest) => tokio::time::sleep(rest).await, None => std::future::pending().await } } => Woke::HeardOut,
             Some(measured) = self.measuring.next() => Woke::Measured(measured),
             // Sound is handled in order with the commands around it: those after it wait until it is through.
             () = std::future::ready(()), if window => Woke::Window,
@@ -252,6 +260,11 @@ impl Session {
             },
             Command::Respond(response) => self.respond(event_id, response).await,
             Command::Cancel(id) => self.cancel(event_id, id).await,
+            Command::Played { response, heard } => {
+                self.played(&response, heard);
+                Ok(())
+            }
+            Command::Silenced { response, heard } => self.silenced(&response, heard).await,
         }
     }
 
@@ -351,18 +364,12 @@ impl Session {
                     self.hearing.quiet();
                     self.hearing.utterance = None;
                 }
-                Output::Hold(id) => self.hold(id, true),
-                Output::Release(id) => self.hold(id, false),
-                Output::Interrupt(_) => self.interrupt().await?,
+                Output::Hold(id) => self.hold(id, true).await?,
+                Output::Release(id) => self.hold(id, false).await?,
+                Output::Interrupt(id) => self.interrupt(id).await?,
             }
         }
         Ok(())
-    }
-
-    fn hold(&mut self, id: ReplyId, held: bool) {
-        if let Some(reply) = self.reply.as_mut().filter(|reply| reply.id == id) {
-            reply.hold(held);
-        }
     }
 
     fn hint(&self) -> Hint {

@@ -2,7 +2,7 @@
 
 use models::{Message, Part, Prompt, Role, ToolCall, Word};
 use serde_json::json;
-use web::call::{Content, Item, ItemContent, ResponseConfig, SessionConfig};
+use web::call::{Content, Item, ItemContent, ItemId, ResponseConfig, SessionConfig};
 
 /// Items kept at most: a call of an hour has a few hundred. The oldest are forgotten first.
 const MOST_ITEMS: usize = 1_000;
@@ -17,6 +17,8 @@ struct Entry {
     item: Item,
     /// For spoken items of ours: where each word stands in the speech.
     words: Vec<Word>,
+    /// The answer that it is of, where it is of one.
+    answer: Option<String>,
 }
 
 impl Dialogue {
@@ -32,18 +34,24 @@ impl Dialogue {
             Some("root") => 0,
             Some(id) => self.items.iter().position(|entry| entry.item.id == id)? + 1,
         };
-        self.items.insert(at, Entry { item, words: Vec::new() });
+        self.items.insert(at, Entry { item, words: Vec::new(), answer: None });
         if self.items.len() > MOST_ITEMS {
             self.items.remove(0);
         }
         Some(at.checked_sub(1).and_then(|before| self.items.get(before)).map(|entry| entry.item.id.clone()))
     }
 
-    /// Puts the whole item in the place of its beginning.
-    pub(super) fn replace(&mut self, item: Item, words: Vec<Word>) {
+    /// Puts the whole item of an answer in the place of its beginning.
+    pub(super) fn replace(&mut self, item: Item, words: Vec<Word>, answer: &str) {
         if let Some(entry) = self.items.iter_mut().find(|entry| entry.item.id == item.id) {
-            *entry = Entry { item, words };
+            *entry = Entry { item, words, answer: Some(answer.to_owned()) };
         }
+    }
+
+    /// The message of an answer, if it has one that was spoken.
+    pub(super) fn spoken_in(&self, answer: &str) -> Option<ItemId> {
+        let spoken = |entry: &&Entry| entry.answer.as_deref() == Some(answer) && !entry.words.is_empty();
+        self.items.iter().rev().find(spoken).map(|entry| entry.item.id.clone())
     }
 
     /// The item before the named one.
@@ -188,7 +196,7 @@ mod tests {
             start: Duration::from_millis(start),
             end: Duration::from_millis(start + 200),
         };
-        dialogue.replace(said("a", Role::Assistant, "One two three."), vec![word("One", 0), word("two", 300), word("three.", 600)]);
+        dialogue.replace(said("a", Role::Assistant, "One two three."), vec![word("One", 0), word("two", 300), word("three.", 600)], "resp");
         assert_eq!(dialogue.truncate("a", 0, 500), Ok(()));
         let ItemContent::Message { parts, .. } = &dialogue.get("a").expect("it is there").content else { panic!("a message") };
         assert_eq!(parts[0], Content::Audio { transcript: Some("One two".into()), pcm: None });

@@ -15,6 +15,7 @@ use models::{Completion, Delta, ModelError, Piece, Spoken, Word};
 use router::{Decision, RouteError};
 use web::Account;
 
+use super::playhead::Playhead;
 use crate::conversation::ReplyId;
 
 /// How far the sound sent may be ahead of the sound heard: enough for a network's jitter, little to throw away at a barge-in.
@@ -53,8 +54,8 @@ pub(super) struct Reply {
     pub completion: Completion,
     /// Words with their place in the speech.
     pub words: Vec<Word>,
-    /// Whether the client may hear it now.
-    pub held: bool,
+    /// Where the listener is in it.
+    pub playhead: Playhead,
     /// When the first sound left.
     pub first_sound: Option<Instant>,
     stream: Option<BoxStream<'static, Result<Piece, RouteError>>>,
@@ -68,11 +69,6 @@ struct Encoding {
     /// Encoded, not sent: bytes and how long they sound.
     made: VecDeque<(Bytes, Duration)>,
     made_length: Duration,
-    /// How much sound the client has.
-    sent: Duration,
-    /// How long the caller did not hear it while it was held.
-    pauses: Duration,
-    held_since: Option<Instant>,
 }
 
 impl Reply {
@@ -91,9 +87,6 @@ impl Reply {
                 rate: Rate::SPEECH,
                 made: VecDeque::new(),
                 made_length: Duration::ZERO,
-                sent: Duration::ZERO,
-                pauses: Duration::ZERO,
-                held_since: None,
             }),
         };
         Ok(Reply {
@@ -103,7 +96,7 @@ impl Reply {
             account,
             completion: Completion::default(),
             words: Vec::new(),
-            held: false,
+            playhead: Playhead::new(),
             first_sound: None,
             stream: Some(stream),
             voice,
@@ -113,27 +106,6 @@ impl Reply {
     /// Whether it is spoken.
     pub(super) fn is_spoken(&self) -> bool {
         self.voice.is_some()
-    }
-
-    /// Silences it, or lets it go on.
-    pub(super) fn hold(&mut self, held: bool) {
-        self.held = held;
-        if let Some(voice) = &mut self.voice {
-            match (held, voice.held_since) {
-                (true, None) => voice.held_since = Some(Instant::now()),
-                (false, Some(since)) => {
-                    voice.pauses += since.elapsed();
-                    voice.held_since = None;
-                }
-                (true, Some(_)) | (false, None) => {}
-            }
-        }
-    }
-
-    /// How much of the speech the caller has heard by now, as far as can be told from here.
-    pub(super) fn heard(&self) -> Duration {
-        let (Some(voice), Some(first)) = (&self.voice, self.first_sound) else { return Duration::ZERO };
-        (first.elapsed().saturating_sub(voice.pauses)).min(voice.sent)
     }
 
     /// What comes next. Cancel-safe: nothing is lost when the future is dropped.
@@ -179,16 +151,15 @@ impl Reply {
 
     /// How long until the next chunk may go; `None`: there is none, or it is held.
     fn due(&self) -> Option<Duration> {
-        let voice = self.voice.as_ref().filter(|voice| !voice.made.is_empty() && !self.held)?;
-        let Some(first) = self.first_sound else { return Some(Duration::ZERO) };
-        Some(voice.sent.saturating_sub(first.elapsed().saturating_sub(voice.pauses) + LEAD))
+        let waits = self.voice.as_ref().is_some_and(|voice| !voice.made.is_empty());
+        (waits && !self.playhead.is_held()).then(|| self.playhead.unheard().saturating_sub(LEAD))
     }
 
     fn send(&mut self) -> Step {
         let next = self.voice.as_mut().and_then(|voice| voice.made.pop_front().map(|chunk| (voice, chunk)));
         let Some((voice, (bytes, length))) = next else { return Step::Ended };
         voice.made_length = voice.made_length.saturating_sub(length);
-        voice.sent += length;
+        self.playhead.send(length);
         if self.first_sound.is_none() {
             self.first_sound = Some(Instant::now());
             self.account.speaks();

@@ -1,5 +1,7 @@
 //! Answers: how one begins, what the client is told of it as it goes on, and how it ends.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use futures::StreamExt;
@@ -10,9 +12,10 @@ use web::call::{Content, Ending, Event, InputItem, Item, ItemContent, ItemId, Pl
 use web::{Account, ApiError};
 
 use super::dialogue;
+use super::playhead::Playhead;
 use super::reply::{Reply, Step};
 use super::{Session, Told};
-use crate::conversation::Input;
+use crate::conversation::{Input, ReplyId};
 
 /// Answers beside the conversation at once.
 const MOST_ASIDES: usize = 4;
@@ -31,6 +34,14 @@ pub(super) struct Writing {
     /// Items that are whole.
     done: Vec<Item>,
     next_index: usize,
+}
+
+/// An answer that is whole, and that the caller has not heard to its end.
+pub(super) struct Tail {
+    id: ReplyId,
+    response: String,
+    /// Where the caller is.
+    pub playhead: Playhead,
 }
 
 impl Session {
@@ -101,6 +112,7 @@ impl Session {
         } else {
             self.reply = Some(reply);
             self.writing = writing;
+            self.tail = None;
             self.decide_now(Input::ReplyBegan(id));
         }
         self.tell(Event::ResponseCreated(Box::new(created))).await?;
@@ -138,7 +150,7 @@ impl Session {
     pub(super) async fn cancel(&mut self, event_id: Option<String>, id: Option<String>) -> Told {
         if let Some(at) = id.as_ref().and_then(|id| self.asides.iter().position(|(reply, _)| reply.response == *id)) {
             let (reply, writing) = self.asides.remove(at);
-            return self.close(reply, writing, Ending::ClientCancelled).await;
+            return self.close(reply, writing, Ending::ClientCancelled).await.map(drop);
         }
         let matches = self.reply.as_ref().is_some_and(|reply| id.as_ref().is_none_or(|id| reply.response == *id));
         if !matches {
@@ -149,15 +161,86 @@ impl Session {
     }
 
     /// The caller has the word: the answer is given up, and the history keeps what was heard of it.
-    pub(super) async fn interrupt(&mut self) -> Told {
-        if self.reply.is_some() { self.end_reply(Ending::Interrupted).await } else { Ok(()) }
+    pub(super) async fn interrupt(&mut self, id: ReplyId) -> Told {
+        if self.reply.as_ref().is_some_and(|reply| reply.id == id) {
+            return self.end_reply(Ending::Interrupted).await;
+        }
+        match self.tail.take_if(|tail| tail.id == id) {
+            Some(Tail { response, playhead, .. }) => {
+                self.tell(Event::Silence { response: response.clone() }).await?;
+                self.cut(&response, playhead.heard());
+                Ok(())
+            }
+            None => Ok(()),
+        }
     }
 
+    /// Silences the answer that the caller hears, or lets it go on.
+    pub(super) async fn hold(&mut self, id: ReplyId, held: bool) -> Told {
+        let reply = self.reply.as_mut().filter(|reply| reply.id == id && reply.is_spoken());
+        let tail = self.tail.as_mut().filter(|tail| tail.id == id);
+        let (response, playhead) = match (reply, tail) {
+            (Some(reply), _) => (&reply.response, &mut reply.playhead),
+            (None, Some(tail)) => (&tail.response, &mut tail.playhead),
+            (None, None) => return Ok(()),
+        };
+        playhead.hold(held);
+        let response = response.clone();
+        self.tell(Event::Hold { response, held }).await
+    }
+
+    /// The transport says how far it is with an answer.
+    pub(super) fn played(&mut self, response: &str, heard: Duration) {
+        if let Some(reply) = self.reply.as_mut().filter(|reply| reply.response == response) {
+            reply.playhead.played(heard);
+        } else if let Some(tail) = self.tail.as_mut().filter(|tail| tail.response == response) {
+            tail.playhead.played(heard);
+        }
+    }
+
+    /// The transport has thrown away what was left of an answer's speech.
+    pub(super) async fn silenced(&mut self, response: &str, heard: Duration) -> Told {
+        if let Some(reply) = self.reply.as_mut().filter(|reply| reply.response == response) {
+            reply.playhead.stop(heard);
+            return Ok(());
+        }
+        if let Some(tail) = self.tail.take_if(|tail| tail.response == response) {
+            Box::pin(self.decide(Input::ReplyEnded(tail.id))).await?;
+        }
+        match self.cut(response, heard) {
+            Some(item) => {
+                let audio_end_ms = heard.as_millis() as u64;
+                self.tell(Event::ItemTruncated { item, content_index: 0, audio_end_ms }).await
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The history keeps no more of an answer than was heard: its item, if it was spoken.
+    fn cut(&mut self, response: &str, heard: Duration) -> Option<ItemId> {
+        let item = self.dialogue.spoken_in(response)?;
+        self.dialogue.truncate(&item, 0, heard.as_millis() as u64).ok().map(|()| item)
+    }
+
+    /// The caller has heard the end of an answer.
+    pub(super) async fn heard_out(&mut self) -> Told {
+        match self.tail.take() {
+            Some(tail) => Box::pin(self.decide(Input::ReplyEnded(tail.id))).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the answer. The conversation goes on hearing it until the caller has.
     async fn end_reply(&mut self, ending: Ending) -> Told {
         let Some(reply) = self.reply.take() else { return Ok(()) };
-        let id = reply.id;
         let writing = std::mem::take(&mut self.writing);
-        self.close(reply, writing, ending).await?;
+        let (id, cut) = (reply.id, is_cut(&ending));
+        let mut reply = self.close(reply, writing, ending).await?;
+        if !cut && reply.playhead.unheard() > Duration::ZERO {
+            let playhead = std::mem::replace(&mut reply.playhead, Playhead::new());
+            self.tail = Some(Tail { id, response: reply.response, playhead });
+            return Ok(());
+        }
         Box::pin(self.decide(Input::ReplyEnded(id))).await
     }
 
@@ -185,7 +268,7 @@ impl Session {
                 self.asides.push((reply, writing));
                 Ok(())
             }
-            Some(ending) => self.close(reply, writing, ending).await,
+            Some(ending) => self.close(reply, writing, ending).await.map(drop),
         }
     }
 
@@ -272,13 +355,16 @@ impl Session {
     }
 
     /// Ends an answer, however it ended, and tells the client.
-    async fn close(&mut self, mut reply: Reply, mut writing: Writing, ending: Ending) -> Told {
-        let cut = matches!(ending, Ending::Interrupted | Ending::ClientCancelled);
+    async fn close(&mut self, mut reply: Reply, mut writing: Writing, ending: Ending) -> Result<Reply, super::Gone> {
+        let cut = is_cut(&ending);
+        if cut && reply.is_spoken() {
+            self.tell(Event::Silence { response: reply.response.clone() }).await?;
+        }
         let status = if ending == Ending::Whole { Status::Completed } else { Status::Incomplete };
         if let Some(place) = writing.message.take() {
             let spoken = reply.is_spoken();
-            let text = match (spoken, cut) {
-                (true, true) => dialogue::heard(&reply.words, reply.heard().as_millis() as u64),
+            let text = match (spoken, cut || reply.playhead.is_stopped()) {
+                (true, true) => dialogue::heard(&reply.words, reply.playhead.heard().as_millis() as u64),
                 _ => reply.completion.text.trim().to_owned(),
             };
             self.tell(Event::PartDone { place: place.clone(), spoken, text: text.clone() }).await?;
@@ -304,18 +390,24 @@ impl Session {
             "Answer ends."
         );
         let response = described(&reply, &writing, Some(ending));
-        self.tell(Event::ResponseDone(Box::new(response))).await
+        self.tell(Event::ResponseDone(Box::new(response))).await?;
+        Ok(reply)
     }
 
     async fn whole(&mut self, writing: &mut Writing, place: Place, item: Item, reply: &mut Reply) -> Told {
         if !writing.aside {
-            self.dialogue.replace(item.clone(), reply.words.clone());
+            self.dialogue.replace(item.clone(), reply.words.clone(), &reply.response);
             let after = self.dialogue.before(&item.id);
             self.tell(Event::ItemDone { after, item: item.clone() }).await?;
         }
         writing.done.push(item.clone());
         self.tell(Event::OutputItemDone { place, item }).await
     }
+}
+
+/// Whether it was given up before it was heard.
+fn is_cut(ending: &Ending) -> bool {
+    matches!(ending, Ending::Interrupted | Ending::ClientCancelled)
 }
 
 fn described(reply: &Reply, writing: &Writing, ending: Option<Ending>) -> Response {

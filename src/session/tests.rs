@@ -282,6 +282,61 @@ async fn a_caller_who_speaks_stops_the_answer_and_the_history_keeps_what_was_hea
     assert!(client.speech() <= before + Duration::from_millis(300), "it stopped at once");
 }
 
+/// What transports that play answers themselves are told.
+fn played(event: &Event) -> Option<&'static str> {
+    match event {
+        Event::Hold { held: true, .. } => Some("hold"),
+        Event::Hold { held: false, .. } => Some("go on"),
+        Event::Silence { .. } => Some("silence"),
+        Event::ResponseDone(_) => Some("done"),
+        Event::ItemTruncated { .. } => Some("truncated"),
+        _ => None,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_words_of_an_answer_can_be_interrupted_when_all_of_it_was_sent() {
+    for (speech_ms, expected) in [(600, vec!["done", "hold", "silence"]), (120, vec!["done", "hold", "go on"])] {
+        let mut client = Client::call(TURNS);
+        client.sound(0.5, 1_000).await;
+        client.sound(0.0, 700).await;
+        assert_eq!(client.done().await, Ending::Whole);
+        client.sound(0.5, speech_ms).await;
+        client.sound(0.0, 300).await;
+        assert_eq!(client.told.iter().filter_map(played).collect::<Vec<_>>(), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_history_keeps_what_the_transport_says_was_heard() {
+    let mut client = Client::call(TURNS);
+    client.sound(0.5, 1_000).await;
+    client.sound(0.0, 1_600).await;
+    let response = client.until(|event| match event {
+        Event::ResponseCreated(response) => Some(response.id.clone()),
+        _ => None,
+    });
+    let response = response.await;
+    client.sound(0.5, 200).await;
+    client.send(Command::Played { response: response.clone(), heard: Duration::from_millis(600) }).await;
+    client.sound(0.5, 400).await;
+    assert_eq!(client.done().await, Ending::Interrupted);
+    assert_eq!(client.until(spoken_text).await, "You said");
+    client.send(Command::Silenced { response, heard: Duration::from_millis(300) }).await;
+    let item = client.until(|event| match event {
+        Event::ItemTruncated { item, audio_end_ms: 300, .. } => Some(item.clone()),
+        _ => None,
+    });
+    let item = item.await;
+    client.send(Command::Retrieve(item)).await;
+    let kept = client.until(|event| match event {
+        Event::ItemRetrieved(Item { content: ItemContent::Message { parts, .. }, .. }) => Some(parts.clone()),
+        _ => None,
+    });
+    assert_eq!(kept.await, [Content::Audio { transcript: Some("You".to_owned()), pcm: None }]);
+    assert_eq!(client.told.iter().filter_map(played).collect::<Vec<_>>(), ["hold", "silence", "done", "truncated"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_cough_only_holds_the_answer() {
     let mut client = Client::call(TURNS);

@@ -4,6 +4,8 @@
 
 mod event;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use models::{Tool, Voice};
 use serde_json::Value;
@@ -72,6 +74,21 @@ pub enum Command {
     Respond(Box<ResponseConfig>),
     /// Stop the answer in progress, or the one named.
     Cancel(Option<String>),
+    /// From the transport, where it plays answers at the listener's pace itself: how far it is. It tells this wherever it knows it, and
+    /// at every [`Event::Hold`]; the speech before `heard` was heard.
+    Played {
+        /// The answer.
+        response: String,
+        /// Its speech so far.
+        heard: Duration,
+    },
+    /// From the same transports: what was left of an answer's speech has been thrown away, so no more of it than this was heard.
+    Silenced {
+        /// The answer.
+        response: String,
+        /// Its speech up to there.
+        heard: Duration,
+    },
 }
 
 /// Name of an item of the conversation.

@@ -4,6 +4,8 @@
 //! It knows no socket. A transport asks it for the next thing to do, hands it what the client sent, and writes what it returns. Others may
 //! attach to the call beside its client: they are told what the session tells, but for the sound, and may command it, too.
 
+use std::collections::VecDeque;
+
 use futures::future::BoxFuture;
 use tokio::select;
 use tokio::sync::mpsc::{self, Receiver, Sender};
@@ -28,14 +30,16 @@ pub(crate) struct Line {
     session: Option<BoxFuture<'static, ()>>,
     commands: Sender<Request>,
     events: Receiver<Event>,
-    /// A command that the session has no room for yet.
-    pending: Option<Request>,
+    /// Commands that the session has no room for yet: one of the client's, and what the transport told since.
+    pending: VecDeque<Request>,
     told_all: bool,
     /// Its place among the calls in progress.
     listed: Listed,
     controllers: Vec<Controller>,
     /// What sound is encoded in, to and fro: the transport's business, whatever a controller says.
     codecs: (Codec, Codec),
+    /// The answer whose sound was told last.
+    heard: Option<String>,
 }
 
 /// What a line woke for.
@@ -68,17 +72,18 @@ impl Line {
         let codecs = (config.input, config.output);
         let call = Call { id: realtime.id().to_owned(), books, config, commands: received, events: told };
         let session = Some(answer(call));
-        Line { realtime, session, commands, events, pending: None, told_all: false, listed, controllers: Vec::new(), codecs }
+        let controllers = Vec::new();
+        Line { realtime, session, commands, events, pending: VecDeque::new(), told_all: false, listed, controllers, codecs, heard: None }
     }
 
     /// Whether [`Line::request`] may be called: no command waits, and there is somebody to take one.
     pub(crate) fn is_ready(&self) -> bool {
-        self.pending.is_none() && self.session.is_some()
+        self.pending.is_empty() && self.session.is_some()
     }
 
     /// Whether a command waits for the session.
     pub(crate) fn is_waiting(&self) -> bool {
-        self.pending.is_some()
+        !self.pending.is_empty()
     }
 
     /// Whether the session is done and everything that it told was taken.
@@ -91,7 +96,18 @@ impl Line {
         if let Command::Update(config) = &request.command {
             self.codecs = (config.input, config.output);
         }
-        self.pending = self.commands.try_send(request).err().map(mpsc::error::TrySendError::into_inner);
+        if self.session.is_none() {
+            return;
+        }
+        match self.pending.is_empty() {
+            true => self.pending.extend(self.commands.try_send(request).err().map(mpsc::error::TrySendError::into_inner)),
+            false => self.pending.push_back(request),
+        }
+    }
+
+    /// Tells the session how far the transport is with an answer: a few times for each answer, whether or not it is ready.
+    pub(crate) fn report(&mut self, command: Command) {
+        self.request(Request { event_id: None, command });
     }
 
     /// The messages that tell the client of an error.
@@ -111,9 +127,9 @@ impl Line {
         let ready = self.is_ready();
         let Line { session, commands, events, pending, told_all, listed, controllers, .. } = self;
         let woke = select! {
-            _ = commands.reserve(), if pending.is_some() => {
+            _ = commands.reserve(), if !pending.is_empty() => {
                 // A session that takes no more commands is about to end.
-                if let Some(request) = pending.take() {
+                if let Some(request) = pending.pop_front() {
                     let _ = commands.try_send(request);
                 }
                 Woke::Moved
@@ -149,13 +165,16 @@ impl Line {
     /// The session is over.
     fn end(&mut self) {
         self.session = None;
-        self.pending = None;
+        self.pending.clear();
         // What it still told comes first; what others would tell in its name does not come at all.
         self.events.close();
     }
 
     /// Controllers are told everything but the sound, each in the order that the client is.
     fn tell_controllers(&mut self, event: &Event) {
+        if let Event::ResponseCreated(response) = event {
+            self.heard = Some(response.id.clone());
+        }
         if self.controllers.is_empty() || matches!(event, Event::AudioDelta { .. }) {
             return;
         }
@@ -167,7 +186,11 @@ impl Line {
     /// An event of a controller's. Its sound is not heard, and how the call's own is encoded is not its business.
     fn asked(&mut self, index: usize, text: &str) -> Next {
         match self.realtime.receive_beside_media(text) {
-            Ok(Asked::Silence) => return Next::Told(Event::Silence),
+            Ok(Asked::Silence) => {
+                if let Some(response) = self.heard.clone() {
+                    return Next::Told(Event::Silence { response });
+                }
+            }
             Ok(Asked::Session(Request { event_id, command })) => {
                 let command = match command {
                     Command::Update(mut config) => {

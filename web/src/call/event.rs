@@ -184,6 +184,19 @@ pub enum Event {
         /// The bytes.
         audio: Bytes,
     },
+    /// An answer falls silent where it is, or goes on from there: the caller spoke into it, and may mean it. For transports that play
+    /// answers themselves; nothing is told to the client.
+    Hold {
+        /// The answer.
+        response: String,
+        /// Whether it is silent.
+        held: bool,
+    },
+    /// What was not heard yet of an answer's speech is to be thrown away. For the same transports.
+    Silence {
+        /// The answer.
+        response: String,
+    },
     /// Words of the answer: the transcript of the sound, or the text.
     TextDelta {
         /// Where.
@@ -231,8 +244,6 @@ pub enum Event {
     },
     /// An answer ended.
     ResponseDone(Box<Response>),
-    /// Whoever plays the answers falls silent at once: a controller of the call asked for it.
-    Silence,
     /// Something the client asked for could not be done; the session goes on.
     Error(CallError),
 }

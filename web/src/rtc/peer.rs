@@ -24,7 +24,8 @@ use super::connection::{Connection, carried};
 use super::intake::Intake;
 use super::playout::{Notice, Playout};
 use super::port::{Datagram, Port, Seat};
-use crate::call::{CallError, Command, Ending, Event, Request};
+use crate::Playing;
+use crate::call::{CallError, Command, Event, Request};
 use crate::line::{Line, Next};
 use crate::wire::realtime::Asked;
 use crate::ws::Limits;
@@ -308,26 +309,33 @@ impl Peer {
         match &event {
             // Sound is heard, not read.
             Event::AudioDelta { place, audio } => return self.playout.push(&place.response, audio),
-            Event::Silence => {
-                let notices = self.playout.clear();
-                return self.notify(notices);
-            }
-            Event::ResponseDone(response) => match response.ending {
-                Some(Ending::Interrupted | Ending::ClientCancelled) => {
-                    let notices = self.playout.stop(&response.id).into_iter().collect();
-                    self.notify(notices);
+            Event::Hold { response, held } => {
+                if let Some(heard) = self.playout.hold(response, *held) {
+                    self.line.report(Command::Played { response: response.clone(), heard });
                 }
-                _ => self.playout.finish(&response.id),
-            },
+            }
+            Event::Silence { response } => {
+                let notices = self.playout.stop(response).into_iter().collect();
+                self.notify(notices);
+            }
+            Event::ResponseDone(response) => self.playout.finish(&response.id),
             _ => {}
         }
         let messages = self.line.realtime.send(&event);
         self.tell(messages);
     }
 
+    /// Tells both ends what became of an answer's sound.
     fn notify(&mut self, notices: Vec<Notice>) {
-        let messages = notices.into_iter().map(|(playing, response)| self.line.playing(playing, &response)).collect();
-        self.tell(messages);
+        for Notice { playing, response, heard } in notices {
+            let message = self.line.playing(playing, &response);
+            self.tell(vec![message]);
+            match playing {
+                Playing::Started => {}
+                Playing::Stopped => self.line.report(Command::Played { response, heard }),
+                Playing::Cleared => self.line.report(Command::Silenced { response, heard }),
+            }
+        }
     }
 
     fn tell(&mut self, messages: Vec<String>) {

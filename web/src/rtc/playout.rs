@@ -3,6 +3,7 @@
 //! It has no clock: each tick is 20 ms of the listener's time. What was ticked out was heard; what was not can still be thrown away.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use audio::Samples;
 use audio::codec::opus::PACKET_MS;
@@ -15,8 +16,16 @@ use crate::Playing;
 /// Samples of a packet.
 const FRAME: Samples = RATE.samples_in_ms(PACKET_MS);
 
-/// Something that the client is to be told of an answer's sound.
-pub(super) type Notice = (Playing, String);
+/// Something that happened to an answer's sound.
+#[derive(Debug, PartialEq)]
+pub(super) struct Notice {
+    /// What; the client is told.
+    pub playing: Playing,
+    /// The answer.
+    pub response: String,
+    /// How much of it was heard by then.
+    pub heard: Duration,
+}
 
 /// The answers that sound, in the order in which they do.
 #[derive(Default)]
@@ -29,8 +38,18 @@ struct Answer {
     decoder: PcmDecoder,
     pcm: VecDeque<f32>,
     state: State,
+    /// What of it was ticked out.
+    heard: Samples,
+    /// It waits, and all after it.
+    held: bool,
     /// No more of it comes.
     whole: bool,
+}
+
+impl Answer {
+    fn notice(&self, playing: Playing) -> Notice {
+        Notice { playing, response: self.response.clone(), heard: self.heard.duration(RATE) }
+    }
 }
 
 #[derive(PartialEq)]
@@ -51,6 +70,8 @@ impl Playout {
                 decoder: PcmDecoder::new(),
                 pcm: VecDeque::new(),
                 state: State::Waiting,
+                heard: Samples(0),
+                held: false,
                 whole: false,
             });
             self.answers.len() - 1
@@ -71,11 +92,18 @@ impl Playout {
         self.answers.retain(|answer| !(answer.whole && answer.state == State::Muted));
     }
 
+    /// An answer pauses where it is, or goes on from there: how much of it was heard, if it was not thrown away before.
+    pub(super) fn hold(&mut self, response: &str, held: bool) -> Option<Duration> {
+        let answer = self.answers.iter_mut().find(|answer| answer.response == response && answer.state != State::Muted)?;
+        answer.held = held;
+        Some(answer.heard.duration(RATE))
+    }
+
     /// An answer was stopped: what was not heard of it is thrown away.
     pub(super) fn stop(&mut self, response: &str) -> Option<Notice> {
         let at = self.answers.iter().position(|answer| answer.response == response)?;
         let answer = self.answers.remove(at)?;
-        (answer.state == State::Sounding).then_some((Playing::Cleared, answer.response))
+        (answer.state == State::Sounding).then(|| answer.notice(Playing::Cleared))
     }
 
     /// Falls silent: what was not heard is thrown away, and what comes of the same answers, too.
@@ -83,7 +111,7 @@ impl Playout {
         let mut notices = Vec::new();
         for answer in &mut self.answers {
             if answer.state == State::Sounding {
-                notices.push((Playing::Cleared, answer.response.clone()));
+                notices.push(answer.notice(Playing::Cleared));
             }
             answer.pcm.clear();
             answer.state = State::Muted;
@@ -98,13 +126,17 @@ impl Playout {
         let mut notices = Vec::new();
         // An answer that was silenced does not hold up those after it.
         while let Some(answer) = self.answers.iter_mut().find(|answer| answer.state != State::Muted) {
+            if answer.held {
+                break;
+            }
             let size = FRAME.0 as usize;
             if answer.pcm.len() >= size || (answer.whole && !answer.pcm.is_empty()) {
                 frame.extend(answer.pcm.drain(..size.min(answer.pcm.len())));
+                answer.heard += Samples(frame.len() as u64);
                 frame.resize(size, 0.0);
                 if answer.state == State::Waiting {
                     answer.state = State::Sounding;
-                    notices.push((Playing::Started, answer.response.clone()));
+                    notices.push(answer.notice(Playing::Started));
                 }
                 break;
             }
@@ -113,7 +145,7 @@ impl Playout {
             }
             let response = answer.response.clone();
             if answer.state == State::Sounding {
-                notices.push((Playing::Stopped, response.clone()));
+                notices.push(answer.notice(Playing::Stopped));
             }
             self.answers.retain(|answer| answer.response != response);
         }
@@ -125,13 +157,14 @@ impl Playout {
 mod tests {
     use super::*;
 
-    /// A script: `a3` three packets of answer a, `a!` it is whole, `a/` it is stopped, `x` cleared, `.` a tick. What it brings: `a` for a
+    /// A script: `a3` three packets of answer a, `a!` it is whole, `a/` it is stopped, `ah` held and `ag` let go (and heard, ms), `x`
+    /// cleared, `.` a tick. What it brings: `a` for a
     /// packet of a, `-` for none, and `+a`, `=a`, `/a` for started, stopped, cleared.
     fn check(script: &str, expected: &str) {
         let mut playout = Playout::default();
         let mut brought: Vec<String> = Vec::new();
         let tell = |notices: Vec<Notice>, brought: &mut Vec<String>| {
-            for (playing, response) in notices {
+            for Notice { playing, response, .. } in notices {
                 let sign = match playing {
                     Playing::Started => '+',
                     Playing::Stopped => '=',
@@ -154,6 +187,10 @@ mod tests {
                     tell(notices, &mut brought);
                 }
                 (response, "!") => playout.finish(response),
+                (response, "h" | "g") => {
+                    let heard = playout.hold(response, step.ends_with('h'));
+                    brought.push(heard.map_or("?".to_owned(), |heard| heard.as_millis().to_string()));
+                }
                 (response, "/") => {
                     let notices = playout.stop(response).into_iter().collect();
                     tell(notices, &mut brought);
@@ -177,6 +214,13 @@ mod tests {
         check("a1 b1 . . a! . b! .", "+a a - =a +b b =b -");
         check("a! .", "-");
         check("b1 b! . .", "+b b =b -");
+    }
+
+    #[test]
+    fn a_held_answer_goes_on_where_it_stopped() {
+        check("a3 . ah . . ag . . a! . .", "+a a 20 - - 20 a a =a - -");
+        check("a3 ah . a/ ag .", "0 - ? -");
+        check("a3 b1 b! . ah . a/ .", "+a a 20 - /a +b b");
     }
 
     #[test]

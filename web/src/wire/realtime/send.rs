@@ -73,6 +73,7 @@ impl Realtime {
             Event::OutputItemDone { place, item } => self.output_item("response.output_item.done", place, item),
             Event::PartAdded { place, spoken } => self.at("response.content_part.added", place, json!({ "part": part(*spoken, "") })),
             Event::AudioDelta { place, audio } => self.audio_delta(place, audio),
+            Event::Hold { .. } | Event::Silence { .. } => return Vec::new(),
             Event::TextDelta { place, spoken, delta } => {
                 let kind = if *spoken { "response.output_audio_transcript.delta" } else { "response.output_text.delta" };
                 self.at(kind, place, json!({ "delta": delta }))
@@ -85,8 +86,6 @@ impl Realtime {
                 let fields = json!({ "call_id": call_id, "name": name, "arguments": arguments });
                 self.call("response.function_call_arguments.done", place, fields)
             }
-            // Who plays knows what to tell of it.
-            Event::Silence => return Vec::new(),
             Event::Error(error) => self.error(error),
         };
         vec![one]
