@@ -96,7 +96,8 @@ impl LiveCalls {
         // A call of somebody else's is none.
         let found = self.lock().get(stem(id)).filter(|live| live.key == key).cloned();
         found.ok_or_else(|| {
-            let message = format!("There is no call {:?} in progress here; its id stands in the `Location` of the answer that began it.", cut(id));
+            let message =
+                format!("There is no call {:?} in progress here; its id stands in the `Location` of the answer that began it.", cut(id));
             ApiError { param: Some("call_id".to_owned()), ..ApiError::new(404, "call_not_found", message) }
         })
     }
@@ -120,7 +121,9 @@ impl Drop for Listed {
 }
 
 fn order(live: &Live, id: &str, order: Order) -> Result<(), ApiError> {
-    live.orders.try_send(order).map_err(|_| ApiError::new(409, "call_busy", format!("The call {:?} takes no orders now; try again.", cut(id))))
+    live.orders
+        .try_send(order)
+        .map_err(|_| ApiError::new(409, "call_busy", format!("The call {:?} takes no orders now; try again.", cut(id))))
 }
 
 /// A call is `sess_…` to its session and `rtc_…` to its transport: what both have in common.

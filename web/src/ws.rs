@@ -154,11 +154,11 @@ fn speaks_beta(headers: &HeaderMap) -> bool {
         || lists(headers, "sec-websocket-protocol", |name| name == "openai-beta.realtime-v1")
 }
 
-/// Whether a client complains of events that it does not know: OpenAI's agents SDK for JavaScript, which names itself in one of these ways.
+/// Whether a client complains of events that it does not know: OpenAI's agents SDKs, which name themselves in one of these ways.
 fn is_strict(headers: &HeaderMap) -> bool {
     headers.contains_key("x-openai-agents-sdk")
         || lists(headers, "sec-websocket-protocol", |name| name.starts_with("openai-agents-sdk."))
-        || lists(headers, "user-agent", |name| name.starts_with("Agents/JavaScript"))
+        || lists(headers, "user-agent", |name| name.starts_with("Agents/"))
 }
 
 /// Whether a header, a list or not, has such a member.

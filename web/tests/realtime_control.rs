@@ -132,10 +132,8 @@ async fn beta_sessions_come_with_their_key() {
     let body = json!({ "model": "auto", "voice": "marin", "input_audio_format": "g711_ulaw" });
     let (status, made) = post(&server, "/v1/realtime/sessions", "sk-one", body).await;
     assert_eq!((status, &made["voice"], &made["input_audio_format"]), (200, &json!("marin"), &json!("g711_ulaw")), "{made}");
-    let protocols = format!(
-        "realtime, openai-insecure-api-key.{}, openai-beta.realtime-v1",
-        made["client_secret"]["value"].as_str().expect("a key")
-    );
+    let protocols =
+        format!("realtime, openai-insecure-api-key.{}, openai-beta.realtime-v1", made["client_secret"]["value"].as_str().expect("a key"));
     let mut socket = connect(&server, "?model=m", &[("sec-websocket-protocol", &protocols)]).await.expect("it is accepted");
     let created = told(&mut socket).await;
     assert_eq!((&created["type"], &created["session"]["voice"]), (&json!("session.created"), &json!("marin")));

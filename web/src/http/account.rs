@@ -253,6 +253,11 @@ impl Account {
         }
     }
 
+    /// How near its caller is to their limits.
+    pub fn standings(&self) -> router::limit::Standings {
+        self.lock().ticket.standings()
+    }
+
     /// What the cache did, once the first piece is there.
     pub(super) fn cache(&self) -> Option<CacheReport> {
         self.lock().report.clone()

@@ -92,9 +92,9 @@ fn mint((key, secrets): Minting, session: Value, seconds: u64) -> Result<(String
 
 /// The body; none at all is an empty object.
 async fn read(request: Request) -> Result<Value, ApiError> {
-    let bytes = to_bytes(request.into_body(), MOST_BYTES)
-        .await
-        .map_err(|_| ApiError::new(413, "request_too_large", format!("The body must have at most {MOST_BYTES} bytes, and must arrive whole.")))?;
+    let bytes = to_bytes(request.into_body(), MOST_BYTES).await.map_err(|_| {
+        ApiError::new(413, "request_too_large", format!("The body must have at most {MOST_BYTES} bytes, and must arrive whole."))
+    })?;
     if bytes.is_empty() {
         return Ok(json!({}));
     }

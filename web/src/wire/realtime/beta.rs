@@ -90,6 +90,7 @@ fn format_name(format: &Value) -> Value {
 
 fn item_json(item: &Value) -> Value {
     let mut item = item.clone();
+    item["object"] = json!("realtime.item");
     for part in item["content"].as_array_mut().into_iter().flatten() {
         match part["type"].as_str() {
             Some("output_text") => part["type"] = json!("text"),

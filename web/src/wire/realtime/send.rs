@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use router::limit::Standing;
 use serde_json::{Map, Value, json};
 
 use super::{Dialect, Playing, Realtime, beta, item, response};
@@ -25,6 +26,8 @@ impl Realtime {
             Event::SpeechStopped { at_ms, item } => {
                 self.tell("input_audio_buffer.speech_stopped", json!({ "audio_end_ms": at_ms, "item_id": item }))
             }
+            Event::TimedOut { from_ms, to_ms, item } => self
+                .tell("input_audio_buffer.timeout_triggered", json!({ "audio_start_ms": from_ms, "audio_end_ms": to_ms, "item_id": item })),
             Event::Committed { after, item } => {
                 self.tell("input_audio_buffer.committed", json!({ "previous_item_id": after, "item_id": item }))
             }
@@ -85,6 +88,20 @@ impl Realtime {
             Event::CallDone { place, call_id, name, arguments } => {
                 let fields = json!({ "call_id": call_id, "name": name, "arguments": arguments });
                 self.call("response.function_call_arguments.done", place, fields)
+            }
+            Event::Limits(standings) => {
+                let limits: Vec<_> = [("requests", standings.requests), ("tokens", standings.tokens)]
+                    .into_iter()
+                    .filter_map(|(name, standing)| Some((name, standing?)))
+                    .map(|(name, Standing { most, left, reset })| {
+                        json!({ "name": name, "limit": most, "remaining": left, "reset_seconds": reset.as_secs_f64() })
+                    })
+                    .collect();
+                // A caller without limits is told of none.
+                if limits.is_empty() {
+                    return Vec::new();
+                }
+                self.tell("rate_limits.updated", json!({ "rate_limits": limits }))
             }
             Event::Error(error) => self.error(error),
         };

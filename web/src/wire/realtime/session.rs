@@ -2,14 +2,17 @@
 
 mod beta;
 mod format;
+mod provider_data;
 mod tools;
 mod turns;
+
+use std::time::Duration;
 
 use models::{Language, Voice};
 use serde_json::{Map, Value, json};
 
 use crate::ApiError;
-use crate::call::{AfterTurn, SessionConfig, TurnDetection};
+use crate::call::{AfterTurn, MOST_TOKENS, SessionConfig, Truncation, TurnDetection};
 use crate::wire::chat::read_voice;
 use crate::wire::{Field, Fields};
 
@@ -122,11 +125,6 @@ impl Session {
 
     pub(super) fn to_json(&self) -> Value {
         self.json.clone()
-    }
-
-    /// The limit of an answer, in the client's words.
-    pub(super) fn max_output_tokens(&self) -> Value {
-        self.json["max_output_tokens"].clone()
     }
 
     /// Changes what `patch` names, or nothing if any of it is wrong.
@@ -258,6 +256,7 @@ impl Session {
         if let Some(provider_data) = fields.given("providerData") {
             let value = provider_data.value().clone();
             own = provider_data.present().map(Field::object).transpose()?;
+            self.merge_provider_data(own.as_mut())?;
             self.json["providerData"] = value;
         }
         let own_user = own.as_mut().and_then(|own| own.given("user_id"));
@@ -293,14 +292,14 @@ impl Session {
         }
         if let Some(truncation) = fields.given("truncation") {
             let value = truncation.value().clone();
-            match truncation.value() {
-                Value::Null => {}
-                Value::Object(_) => check_retention(truncation.object()?)?,
+            self.config.truncation = match truncation.value() {
+                Value::Null => self.defaults.truncation,
+                Value::Object(_) => read_retention(truncation.object()?)?,
                 _ => truncation
                     .clone()
-                    .one_of(&[("auto", ()), ("disabled", ())])
+                    .one_of(&[("auto", self.defaults.truncation), ("disabled", Truncation::Disabled)])
                     .map_err(|_| truncation.wrong("`auto`, `disabled` or an object of type `retention_ratio`"))?,
-            }
+            };
             self.json["truncation"] = if value.is_null() { json!("auto") } else { value };
         }
         if let Some(include) = fields.given("include") {
@@ -381,6 +380,7 @@ impl Session {
     fn merge_turns(&mut self, field: Field) -> Result<(), ApiError> {
         let Some(field) = field.present() else {
             self.config.turns = TurnDetection::Manual;
+            self.config.idle_timeout = None;
             self.json["audio"]["input"]["turn_detection"] = Value::Null;
             return Ok(());
         };
@@ -416,6 +416,7 @@ impl Session {
             "eagerness",
         ])?;
         self.config.turns = turns;
+        self.config.idle_timeout = json.get("idle_timeout_ms").and_then(Value::as_u64).map(Duration::from_millis);
         self.json["audio"]["input"]["turn_detection"] = json;
         Ok(())
     }
@@ -521,7 +522,7 @@ pub(super) fn read_limit(field: Field) -> Result<Option<u32>, ApiError> {
     field.whole(1, u32::MAX.into()).map(|limit| Some(limit as u32)).map_err(|_| wrong)
 }
 
-fn limit_json(limit: Option<u32>) -> Value {
+pub(super) fn limit_json(limit: Option<u32>) -> Value {
     limit.map_or(json!("inf"), |limit| json!(limit))
 }
 
@@ -547,7 +548,17 @@ pub(super) fn check_reasoning(fields: &mut Fields) -> Result<Option<Value>, ApiE
     Ok(Some(value))
 }
 
-fn check_retention(mut truncation: Fields) -> Result<(), ApiError> {
+fn read_retention(mut truncation: Fields) -> Result<Truncation, ApiError> {
     truncation.require("type", "`retention_ratio`")?.one_of(&[("retention_ratio", ())])?;
-    truncation.require("retention_ratio", "a number from 0 to 1")?.number(0.0, 1.0).map(drop)
+    let ratio = truncation.require("retention_ratio", "a number from 0 to 1")?.number(0.0, 1.0)? as f32;
+    let mut most = MOST_TOKENS;
+    if let Some(limits) = truncation.take("token_limits") {
+        let mut limits = limits.object()?;
+        if let Some(field) = limits.take("post_instructions") {
+            most = field.whole(1, u32::MAX.into())?;
+        }
+        limits.nothing_else(&["post_instructions"])?;
+    }
+    truncation.nothing_else(&["type", "retention_ratio", "token_limits"])?;
+    Ok(Truncation::Retain { ratio, most })
 }

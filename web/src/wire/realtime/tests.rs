@@ -1,17 +1,20 @@
 //! Events as clients send and expect them.
 
+use std::time::Duration;
+
 use audio::codec::g711::Law;
 use audio::{Codec, Rate};
 use bytes::Bytes;
 use models::{Measured, Role, Signals, Usage};
 use proptest::prelude::*;
 use router::Decision;
+use router::limit::{Standing, Standings};
 use serde_json::{Value, json};
 
 use super::{Asked, Dialect, Playing, Realtime};
 use crate::call::{
-    AfterTurn, CallError, Command, Content, Eagerness, Ending, Event, InputItem, Item, ItemContent, Place, Request, Response, Routed,
-    SessionConfig, Status, TurnDetection,
+    AfterTurn, CallError, Command, Content, Eagerness, Ending, Event, Filler, InputItem, Item, ItemContent, MOST_TOKENS, Place, Request,
+    Response, Routed, Segments, SessionConfig, Status, Truncation, TurnDetection,
 };
 
 const THEN: AfterTurn = AfterTurn { respond: true, interrupt: true };
@@ -254,6 +257,7 @@ fn response() -> Response {
         }],
         spoken: true,
         aside: false,
+        max_tokens: None,
         voice: "heart".to_owned(),
         usage: Some(Usage { input_tokens: 5, cached_tokens: 1, output_tokens: 2, ..Usage::default() }),
         metadata: None,
@@ -407,4 +411,76 @@ fn a_beta_session_is_flat() {
     }
     assert!(told["session"].get("audio").is_none() && told["session"]["temperature"] == 0.8);
     assert_eq!(told["session"]["input_audio_format"], "pcm16");
+}
+
+#[test]
+fn what_becomes_of_long_and_of_silent_conversations_is_the_clients_wish() {
+    let auto = defaults().truncation;
+    for (wish, expected) in [
+        (json!("auto"), auto),
+        (json!(null), auto),
+        (json!("disabled"), Truncation::Disabled),
+        (json!({ "type": "retention_ratio", "retention_ratio": 0.5 }), Truncation::Retain { ratio: 0.5, most: MOST_TOKENS }),
+        (
+            json!({ "type": "retention_ratio", "retention_ratio": 0.5, "token_limits": { "post_instructions": 900 } }),
+            Truncation::Retain { ratio: 0.5, most: 900 },
+        ),
+    ] {
+        assert_eq!(update(json!({ "truncation": wish })).truncation, expected, "{wish}");
+    }
+    let wrong =
+        receive(json!({ "type": "session.update", "session": { "truncation": { "type": "retention_ratio", "retention_ratio": 2 } } }));
+    assert_eq!(wrong.expect_err("it is no part").param.as_deref(), Some("session.truncation.retention_ratio"));
+    let turns = |turns: Value| update(json!({ "audio": { "input": { "turn_detection": turns } } })).idle_timeout;
+    assert_eq!(turns(json!({ "type": "server_vad", "idle_timeout_ms": 6_000 })), Some(Duration::from_secs(6)));
+    for none in [json!({ "type": "server_vad" }), json!({ "type": "semantic_vad" }), json!(null)] {
+        assert_eq!(turns(none), None);
+    }
+}
+
+#[test]
+fn inworlds_wishes_are_taken() {
+    let config = update(json!({ "providerData": {
+        "stt": { "prompt": "Timbre", "language_hints": ["de"], "vad_threshold": 0.25, "min_end_of_turn_silence": 700, "voice_profile": true },
+        "tts": { "segmenter_strategy": "full_turn", "delivery_mode": "CREATIVE", "language": "de" },
+        "responsiveness": { "enabled": true, "initial_wait_timeout_ms": 900, "pause_text": "Moment." },
+        "memory": { "enabled": true },
+        "backchannel": { "enabled": true },
+        "user_id": "u", "metadata": { "tier": "vip" },
+    } }));
+    assert_eq!((config.vocabulary.as_deref(), config.user.as_deref()), (Some("Timbre"), Some("u")));
+    assert_eq!(config.language.map(|language| language.to_string()).as_deref(), Some("de"));
+    assert_eq!((config.segments, config.metadata.get("tier")), (Segments::Turn, Some(&json!("vip"))));
+    assert!(matches!(config.turns, TurnDetection::Silence { threshold: 0.25, silence_ms: 700, .. }));
+    let filler = Filler { wait: Duration::from_millis(900), gap: Duration::from_millis(8_000), text: Some("Moment.".to_owned()) };
+    assert_eq!(config.filler, Some(filler));
+    for (own, expected) in [
+        (json!({ "responsiveness": { "enabled": false } }), None),
+        (json!({ "responsiveness": null }), None),
+        (json!(null), None),
+        (json!({ "tts": { "delivery_mode": "STABLE" } }), Some(Segments::Sentences)),
+    ] {
+        let config = update(json!({ "providerData": own }));
+        assert_eq!((config.filler, config.segments), (None, expected.unwrap_or(Segments::Clauses)), "{own}");
+    }
+    for (own, param) in [
+        (json!({ "tts": { "segmenter_strategy": "words" } }), "session.providerData.tts.segmenter_strategy"),
+        (json!({ "responsiveness": { "initial_wait_timeout_ms": -1 } }), "session.providerData.responsiveness.initial_wait_timeout_ms"),
+        (json!({ "events": "none" }), "session.providerData.events"),
+    ] {
+        let wrong = receive(json!({ "type": "session.update", "session": { "providerData": own } })).expect_err("it is wrong");
+        assert_eq!(wrong.param.as_deref(), Some(param));
+    }
+}
+
+#[test]
+fn limits_and_timeouts_are_told() {
+    let told = |event: Event| realtime().send(&event).first().map(|text| serde_json::from_str::<Value>(text).expect("JSON"));
+    let standing = Standing { most: 10, left: 9, reset: Duration::from_millis(1_500) };
+    let limits = told(Event::Limits(Standings { requests: Some(standing), tokens: None })).expect("there is one");
+    assert_eq!(limits["type"], "rate_limits.updated");
+    assert_eq!(limits["rate_limits"], json!([{ "name": "requests", "limit": 10, "remaining": 9, "reset_seconds": 1.5 }]));
+    assert_eq!(told(Event::Limits(Standings::default())), None, "who has no limits is told of none");
+    let timeout = told(Event::TimedOut { from_ms: 1, to_ms: 2, item: "item_1".to_owned() }).expect("an event");
+    assert_eq!((&timeout["type"], &timeout["audio_end_ms"]), (&json!("input_audio_buffer.timeout_triggered"), &json!(2)));
 }
