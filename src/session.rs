@@ -3,10 +3,13 @@
 //! One task owns all of it. Dropping the task drops the transcriber's stream and the answers, and with them every model's work.
 
 mod dialogue;
+mod filler;
 mod hearing;
+mod idle;
 mod playhead;
 mod reply;
 mod respond;
+mod segments;
 #[cfg(test)]
 mod tests;
 mod turn;
@@ -82,6 +85,10 @@ struct Session {
     reply: Option<Reply>,
     /// The answer before, while the caller still hears it.
     tail: Option<respond::Tail>,
+    /// Since when neither side has said anything, after an answer.
+    idle_since: Option<Instant>,
+    /// When something was last said because an answer was late.
+    filled: filler::LastSaid,
     /// Items of the answer in flight.
     writing: respond::Writing,
     asides: Vec<(Reply, respond::Writing)>,
@@ -104,6 +111,7 @@ enum Woke {
     Reply(reply::Step),
     Aside(usize, reply::Step),
     HeardOut,
+    Idled,
 }
 
 impl Session {
@@ -128,6 +136,8 @@ impl Session {
             measuring: FuturesUnordered::new(),
             reply: None,
             tail: None,
+            idle_since: None,
+            filled: filler::LastSaid::default(),
             writing: respond::Writing::default(),
             asides: Vec::new(),
             baseline: Arc::default(),
@@ -151,6 +161,7 @@ impl Session {
                 Woke::Reply(step) => self.reply_step(step).await,
                 Woke::Aside(index, step) => self.aside_step(index, step).await,
                 Woke::HeardOut => self.heard_out().await,
+                Woke::Idled => self.idled().await,
             };
             if told.is_err() {
                 break;
@@ -166,6 +177,7 @@ impl Session {
         let judging = self.judging.as_mut().and_then(|judging| judging.sound.as_mut());
         let asides = &mut self.asides;
         let tail = self.tail.as_ref().filter(|tail| !tail.playhead.is_held()).map(|tail| tail.playhead.unheard());
+        let idled = self.idle_since.zip(self.config.idle_timeout).map(|(since, most)| since + most);
         tokio::select! {
             biased;
             over = async { match judging { Some(sound) => sound.await, None => std::future::pending().await } } => Woke::Judged(over),
@@ -175,6 +187,7 @@ impl Session {
             (index, step) = next_of(asides) => Woke::Aside(index, step),
             () = async { match tail { Some(rest) => tokio::time::sleep(rest).await, None => std::future::pending().await } } => Woke::HeardOut,
             Some(measured) = self.measuring.next() => Woke::Measured(measured),
+            () = async { match idled { Some(at) => tokio::time::sleep_until(at).await, None => std::future::pending().await } } => Woke::Idled,
             // Sound is handled in order with the commands around it: those after it wait until it is through.
             () = std::future::ready(()), if window => Woke::Window,
             request = self.commands.recv(), if !window && room => Woke::Command(request),
@@ -358,6 +371,7 @@ impl Session {
                     self.hearing.hear(&self.engines, from, item, hint);
                 }
                 Output::Announce { at } => {
+                    self.idle_since = None;
                     if let Some(utterance) = &mut self.hearing.utterance {
                         utterance.announced = true;
                         let item = utterance.item.clone();

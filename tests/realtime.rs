@@ -1,23 +1,85 @@
-//! openai-python's realtime client and aiortc hold conversations with the whole server, real models and recorded speech.
+//! OpenAI's SDKs and frameworks written for its realtime API hold conversations with the whole server, real models and recorded speech.
+
+#[allow(unreachable_pub, dead_code, unused_imports)]
+mod support;
 
 use std::path::{Path, PathBuf};
+use std::process::Output;
 
 use models::Weights;
+use serde_json::json;
+use support::{Asked, Provider, Server, Step};
 use tokio::process::Command;
+use tokio::sync::Mutex;
+
+/// A conversation takes the whole machine: one after the other.
+static MACHINE: Mutex<()> = Mutex::const_new(());
 
 #[tokio::test(flavor = "multi_thread")]
 async fn openai_python_holds_a_conversation() {
-    judge("test_realtime.py").await;
+    python("test_realtime.py", "beckett.wav", "").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn aiortc_holds_a_conversation_over_webrtc() {
-    judge("test_webrtc.py").await;
+    python("test_webrtc.py", "beckett.wav", "").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn openai_python_controls_a_call_beside_its_caller() {
+    python("test_control.py", "beckett.wav", "").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn agents_for_openais_api_hold_conversations_with_tools_and_interruptions() {
+    let provider = Provider::start(agent).await;
+    let config = format!(
+        "default_model = \"mock/agent\"\n[[provider]]\nname = \"mock\"\nbase_url = \"http://{}/v1\"\nmodels = [\"agent\"]\n",
+        provider.address
+    );
+    python("test_agents.py", "two_cities.wav", &config).await;
+    judge(Command::new("node").args(["--test", "agents.test.mjs"]), "two_cities.wav", &config).await;
+}
+
+/// A language model that greets whoever has said nothing, calls the tool it is offered, says what the tool said, then tells long stories.
+fn agent(asked: &Asked) -> Vec<Step> {
+    let empty = Vec::new();
+    let messages = asked.body["messages"].as_array().unwrap_or(&empty);
+    let last = messages.last().map(|message| message["role"].clone()).unwrap_or_default();
+    let is_from = |role: &str| messages.iter().any(|message| message["role"] == role);
+    let story: String = (1..15).map(|number| format!("This is sentence number {number} of a long story about the sea. ")).collect();
+    let function = asked.body["tools"][0]["function"]["name"].clone();
+    let (delta, finish) = if !is_from("user") {
+        (json!({ "content": "Hello." }), "stop")
+    } else if last == "tool" {
+        (json!({ "content": "It is sunny in Paris." }), "stop")
+    } else if function.is_string() && !is_from("tool") {
+        let call = json!({ "name": function, "arguments": "{\"city\":\"Paris\"}" });
+        (json!({ "tool_calls": [{ "index": 0, "id": "call_1", "type": "function", "function": call }] }), "tool_calls")
+    } else {
+        (json!({ "content": story }), "stop")
+    };
+    let chunk = |delta: serde_json::Value, finish: Option<&str>| {
+        let choice = json!({ "index": 0, "delta": delta, "finish_reason": finish });
+        format!("data: {}\n\n", json!({ "id": "c", "object": "chat.completion.chunk", "model": "agent", "choices": [choice] }))
+    };
+    let body = [chunk(delta, None), chunk(json!({}), Some(finish)), "data: [DONE]\n\n".to_owned()].concat();
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: {}\r\n\r\n", body.len());
+    vec![Step::Write((head + &body).into_bytes())]
+}
+
+/// Runs a Python suite of `tests/sdk`.
+async fn python(file: &str, recording: &str, config: &str) {
+    let Some(python) = std::env::var_os("TIMBRE_SDK_PYTHON") else {
+        eprintln!("skipped: TIMBRE_SDK_PYTHON names no Python with the SDKs and pytest");
+        return;
+    };
+    judge(Command::new(python).args(["-m", "pytest", "-q", "-p", "no:cacheprovider", file]), recording, config).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn aiortc_calls_over_bad_networks() {
-    judge("test_networks.py").await;
+    python("test_networks.py", "beckett.wav", TURN).await;
 }
 
 /// A secret that the server shares with the TURN server of a test.
@@ -25,33 +87,27 @@ const TURN_SECRET: &str = "between us";
 const TURN: &str = "[webrtc]\nturn = [\"turn:127.0.0.1:3478?transport=udp\"]\nturn_secret_env = \"TURN_SECRET\"\n";
 
 /// Runs a suite of `tests/sdk` against a server of its own.
-async fn judge(file: &str) {
-    let Some(python) = std::env::var_os("TIMBRE_SDK_PYTHON") else {
-        eprintln!("skipped: TIMBRE_SDK_PYTHON names no Python with openai and pytest");
+async fn judge(suite: &mut Command, recording: &str, config: &str) {
+    if std::env::var_os("TIMBRE_SDK_PYTHON").is_none() {
+        eprintln!("skipped: without TIMBRE_SDK_PYTHON the SDKs were not set up");
         return;
-    };
-    let recording: PathBuf = match Weights::new(Weights::default_folder()).file("moonshine-tiny-en", "beckett.wav") {
+    }
+    let recording: PathBuf = match Weights::new(Weights::default_folder()).file("moonshine-tiny-en", recording) {
         Ok(recording) => recording,
         Err(missing) => {
             eprintln!("skipped: {missing}");
             return;
         }
     };
-    let environment = [("TIMBRE_SERVER__LISTEN", "127.0.0.1:0"), ("TURN_SECRET", TURN_SECRET)];
-    let environment = environment.map(|(key, value)| (key.to_owned(), value.to_owned()));
-    let config =
-        timbre::config::read(TURN, "the test", &environment).and_then(|written| written.check(&environment)).expect("the default is fine");
-    let running = timbre::serve::serve(config).await.expect("the server starts");
-    let mut suite = Command::new(python);
+    let _machine = MACHINE.lock().await;
+    let server = Server::start_in(config, &[("TURN_SECRET", TURN_SECRET)]).await;
     suite
-        .args(["-m", "pytest", "-q", "-p", "no:cacheprovider", file])
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdk"))
-        .env("TIMBRE_REALTIME_URL", format!("http://{}/v1", running.address))
+        .env("TIMBRE_REALTIME_URL", format!("http://{}/v1", server.address))
         .env("TIMBRE_RECORDING", recording)
         .env("TIMBRE_TURN_SECRET", TURN_SECRET)
         .kill_on_drop(true);
-    let output = suite.output().await.expect("the suite starts");
-    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
-    assert!(output.status.success(), "{text}");
-    running.stop();
+    let Output { status, stdout, stderr } = suite.output().await.expect("the suite starts");
+    let text = [stdout, stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    assert!(status.success(), "{text}");
 }

@@ -1,8 +1,9 @@
 //! The items of a conversation, in order, and the prompt that a model gets of them.
 
 use models::{Message, Part, Prompt, Role, ToolCall, Word};
+use router::cost::prompt_tokens;
 use serde_json::json;
-use web::call::{Content, Item, ItemContent, ItemId, ResponseConfig, SessionConfig};
+use web::call::{Content, Item, ItemContent, ItemId, ResponseConfig, SessionConfig, Truncation};
 
 /// Items kept at most: a call of an hour has a few hundred. The oldest are forgotten first.
 const MOST_ITEMS: usize = 1_000;
@@ -19,6 +20,8 @@ struct Entry {
     words: Vec<Word>,
     /// The answer that it is of, where it is of one.
     answer: Option<String>,
+    /// Whether models are not sent it any more.
+    left_out: bool,
 }
 
 impl Dialogue {
@@ -34,7 +37,7 @@ impl Dialogue {
             Some("root") => 0,
             Some(id) => self.items.iter().position(|entry| entry.item.id == id)? + 1,
         };
-        self.items.insert(at, Entry { item, words: Vec::new(), answer: None });
+        self.items.insert(at, Entry { item, words: Vec::new(), answer: None, left_out: false });
         if self.items.len() > MOST_ITEMS {
             self.items.remove(0);
         }
@@ -44,7 +47,7 @@ impl Dialogue {
     /// Puts the whole item of an answer in the place of its beginning.
     pub(super) fn replace(&mut self, item: Item, words: Vec<Word>, answer: &str) {
         if let Some(entry) = self.items.iter_mut().find(|entry| entry.item.id == item.id) {
-            *entry = Entry { item, words, answer: Some(answer.to_owned()) };
+            *entry = Entry { item, words, answer: Some(answer.to_owned()), left_out: entry.left_out };
         }
     }
 
@@ -104,6 +107,36 @@ impl Dialogue {
         Ok(())
     }
 
+    /// Leaves the oldest items out of what models are sent, where there are more than may be. An item once left out stays so: what is sent
+    /// keeps its beginning for as long as it can, which providers' caches need. The turn that is to be answered is never left out.
+    pub(super) fn truncate_to(&mut self, truncation: Truncation) {
+        let Truncation::Retain { ratio, most } = truncation else { return };
+        let tokens = |entry: &Entry| {
+            let mut messages = Vec::new();
+            add_message(&mut messages, &entry.item);
+            prompt_tokens(&Prompt { messages, ..Prompt::default() })
+        };
+        let is_kept = |item: &Item| matches!(&item.content, ItemContent::Message { role: Role::System, .. });
+        let mut left: u64 = self.items.iter().filter(|entry| !entry.left_out).map(tokens).sum();
+        if left <= most {
+            return;
+        }
+        let goal = (most as f64 * f64::from(ratio)) as u64;
+        let asked = |entry: &Entry| matches!(&entry.item.content, ItemContent::Message { role: Role::User, .. });
+        let last = self.items.iter().rposition(asked).unwrap_or(self.items.len());
+        let mut cut = false;
+        for entry in self.items[..last].iter_mut().filter(|entry| !entry.left_out && !is_kept(&entry.item)) {
+            // What a function returned goes with its call.
+            let is_output = matches!(entry.item.content, ItemContent::FunctionCallOutput { .. });
+            if left <= goal && !(cut && is_output) {
+                break;
+            }
+            left -= tokens(entry).min(left);
+            entry.left_out = true;
+            cut = true;
+        }
+    }
+
     /// What a model is asked.
     pub(super) fn prompt(&self, config: &SessionConfig, response: &ResponseConfig, input: Option<&[Item]>) -> Prompt {
         let mut messages = Vec::new();
@@ -113,7 +146,11 @@ impl Dialogue {
         }
         match input {
             Some(items) => items.iter().for_each(|item| add_message(&mut messages, item)),
-            None => self.items.iter().for_each(|entry| add_message(&mut messages, &entry.item)),
+            None => self.items.iter().filter(|entry| !entry.left_out).for_each(|entry| add_message(&mut messages, &entry.item)),
+        }
+        if let Some(silence) = response.silence {
+            let text = format!("(The caller has said nothing for {} seconds.)", silence.as_secs());
+            messages.push(Message::text(Role::User, text));
         }
         Prompt {
             model: config.model.clone(),
@@ -185,6 +222,40 @@ mod tests {
         assert_eq!(dialogue.add(said("x", Role::User, "lost"), Some("nobody")), None);
         assert_eq!(dialogue.before("c"), Some("b".into()));
         assert!(dialogue.remove("b") && !dialogue.remove("b"));
+    }
+
+    #[test]
+    fn a_long_conversation_loses_its_beginning_but_not_the_turn_to_be_answered() {
+        let call = ItemContent::FunctionCall { call_id: "c".into(), name: "f".into(), arguments: "{}".into() };
+        let output = ItemContent::FunctionCallOutput { call_id: "c".into(), output: "o".into() };
+        let item = |id: &str, content: &ItemContent| Item { id: id.into(), content: content.clone(), status: Status::Completed };
+        let long = "word ".repeat(100);
+        // What is sent, and whether it can still be asked for.
+        let sent = |truncation| {
+            let mut dialogue = Dialogue::default();
+            for item in [
+                said("system", Role::System, &long),
+                item("call", &call),
+                item("output", &output),
+                said("one", Role::User, &long),
+                said("two", Role::Assistant, &long),
+                said("three", Role::User, &long),
+            ] {
+                dialogue.add(item, None);
+            }
+            dialogue.truncate_to(truncation);
+            assert!(dialogue.get("call").is_some(), "it can still be asked for");
+            let prompt = dialogue.prompt(&SessionConfig::default(), &ResponseConfig::default(), None);
+            prompt.messages.iter().map(|message| message.role).collect::<Vec<_>>()
+        };
+        let whole = sent(Truncation::Disabled);
+        assert_eq!(whole.len(), 6);
+        let within = |most| sent(Truncation::Retain { ratio: 1.0, most });
+        assert_eq!(within(2_000), whole);
+        let cut = (1..2_000).rev().map(within).find(|sent| *sent != whole);
+        assert_eq!(cut, Some(vec![Role::System, Role::User, Role::Assistant, Role::User]), "an output goes with its call");
+        assert_eq!(within(1), [Role::System, Role::User]);
+        assert_eq!(sent(Truncation::Retain { ratio: 0.0, most: 100 }), [Role::System, Role::User]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use models::{Delta, Finish, Prompt, Role, Signals, Usage};
+use router::limit::Standings;
 use router::{Decision, Facts, RouteError, Works};
 use tracing::{info, warn};
 use web::call::{Content, Ending, Event, InputItem, Item, ItemContent, ItemId, Place, Response, ResponseConfig, Routed, Status};
@@ -15,7 +16,7 @@ use web::{Account, ApiError};
 use super::dialogue;
 use super::playhead::Playhead;
 use super::reply::{Reply, Step};
-use super::{Session, Told};
+use super::{Session, Told, filler, segments};
 use crate::conversation::{Input, ReplyId};
 
 /// Answers beside the conversation at once.
@@ -28,6 +29,7 @@ pub(super) struct Writing {
     aside: bool,
     metadata: Option<serde_json::Value>,
     voice: String,
+    max_tokens: Option<u32>,
     /// The message, once it has words.
     message: Option<Place>,
     /// Calls of functions, by their index in the model's answer: where, and the call's id.
@@ -63,6 +65,7 @@ impl Session {
                 return self.fail(event_id, "item_not_found", Some("response.input"), message).await;
             }
         };
+        self.dialogue.truncate_to(self.config.truncation);
         let mut prompt = self.dialogue.prompt(&self.config, &response, input.as_deref());
         prompt.model = self.model();
         let facts = Facts { metadata: self.config.metadata.clone(), user: self.config.user.clone(), signals: self.signals.clone() };
@@ -73,6 +76,7 @@ impl Session {
             Ok(account) => account,
             Err(error) => return self.fail(event_id, "rate_limit_exceeded", None, error.message).await,
         };
+        let recited = response.say.is_some();
         let (decision, deltas) = match response.say {
             Some(text) => said(text),
             None => match self.engines.router.complete(router::Request { prompt, facts, ..router::Request::default() }) {
@@ -90,7 +94,17 @@ impl Session {
         let speakers = &self.engines.speakers;
         let synthesizer = account.works(speakers).synthesizer(speakers);
         let routed = (decision, account);
+        let max_tokens = response.max_tokens.or(self.config.max_tokens);
         let stream = if spoken {
+            let deltas = match &self.config.filler {
+                // What is said word for word is there at once.
+                Some(filler) if !response.aside && !recited => {
+                    let text = filler.text.as_deref().unwrap_or_else(|| filler::words(self.language));
+                    filler::bridged(deltas, text, filler, self.filled.clone())
+                }
+                _ => deltas,
+            };
+            let synthesizer = segments::Segmented { synthesizer: &synthesizer, segments: self.config.segments };
             models::read_aloud(deltas, &synthesizer, voice.clone())
         } else {
             deltas.map(|delta| delta.map(models::Piece::Delta)).boxed()
@@ -107,6 +121,7 @@ impl Session {
             aside: response.aside,
             metadata: response.metadata,
             voice: voice.name,
+            max_tokens,
             ..Writing::default()
         };
         let created = described(&reply, &writing, None);
@@ -116,7 +131,7 @@ impl Session {
         } else {
             self.reply = Some(reply);
             self.writing = writing;
-            self.tail = None;
+            (self.tail, self.idle_since) = (None, None);
             self.decide_now(Input::ReplyBegan(id));
         }
         self.tell(Event::ResponseCreated(Box::new(created))).await?;
@@ -229,7 +244,10 @@ impl Session {
     /// The caller has heard the end of an answer.
     pub(super) async fn heard_out(&mut self) -> Told {
         match self.tail.take() {
-            Some(tail) => Box::pin(self.decide(Input::ReplyEnded(tail.id))).await,
+            Some(tail) => {
+                self.idle_since = Some(Instant::now());
+                Box::pin(self.decide(Input::ReplyEnded(tail.id))).await
+            }
             None => Ok(()),
         }
     }
@@ -245,6 +263,7 @@ impl Session {
             self.tail = Some(Tail { id, response: reply.response, playhead });
             return Ok(());
         }
+        self.idle_since = Some(Instant::now());
         Box::pin(self.decide(Input::ReplyEnded(id))).await
     }
 
@@ -395,6 +414,10 @@ impl Session {
         );
         let response = described(&reply, &writing, Some(ending));
         self.tell(Event::ResponseDone(Box::new(response))).await?;
+        let standings = reply.account.standings();
+        if standings != Standings::default() {
+            self.tell(Event::Limits(standings)).await?;
+        }
         Ok(reply)
     }
 
@@ -431,6 +454,7 @@ fn described(reply: &Reply, writing: &Writing, ending: Option<Ending>) -> Respon
         spoken: reply.is_spoken(),
         aside: writing.aside,
         voice: writing.voice.clone(),
+        max_tokens: writing.max_tokens,
         usage: reply.completion.usage,
         metadata: writing.metadata.clone(),
     }

@@ -462,3 +462,40 @@ async fn answers_of_a_call_count_against_the_limits_of_its_key() {
     // What was heard of the second was paid for all the same.
     assert_eq!(told, [(200, 3), (429, 1)]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_says_nothing_for_too_long_is_asked() {
+    let mut client = Client::call(TURNS);
+    let idle = SessionConfig { idle_timeout: Some(Duration::from_secs(6)), ..config(TURNS) };
+    client.send(Command::Update(Box::new(idle))).await;
+    client.sound(0.5, 1_000).await;
+    client.sound(0.0, 1_600).await;
+    assert_eq!(client.done().await, Ending::Whole);
+    assert!(!client.told.iter().any(|event| matches!(event, Event::TimedOut { .. })));
+    let item = client.until(|event| match event {
+        Event::TimedOut { item, .. } => Some(item.clone()),
+        _ => None,
+    });
+    let item = item.await;
+    client.until(|event| matches!(event, Event::Committed { item: committed, .. } if *committed == item).then_some(())).await;
+    client
+        .until(|event| match event {
+            Event::PartDone { text, .. } if text.contains("said nothing for 6 seconds") => Some(()),
+            _ => None,
+        })
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_with_limits_is_told_how_near_they_are() {
+    let limits = vec![Limit { meter: Meter::Requests, most: 10, window: Window::Minute }];
+    let policy = Policy { key: Allowance { limits, ..Allowance::default() }, ..Policy::default() };
+    let mut client = Client::limited(Attention::Idle, TURNS, policy);
+    client.sound(0.5, 1_000).await;
+    client.sound(0.0, 1_600).await;
+    let left = client.until(|event| match event {
+        Event::Limits(standings) => standings.requests.map(|standing| standing.left),
+        _ => None,
+    });
+    assert_eq!(left.await, 9);
+}

@@ -16,7 +16,13 @@ pub struct Server {
 impl Server {
     /// Starts one from the text of a configuration file; nothing of the environment is seen.
     pub async fn start(config: &str) -> Server {
-        let environment = [("TIMBRE_SERVER__LISTEN".to_owned(), "127.0.0.1:0".to_owned())];
+        Server::start_in(config, &[]).await
+    }
+
+    /// The same, in an environment.
+    pub async fn start_in(config: &str, environment: &[(&str, &str)]) -> Server {
+        let environment = [&[("TIMBRE_SERVER__LISTEN", "127.0.0.1:0")], environment].concat();
+        let environment: Vec<_> = environment.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let config = timbre::config::read(config, "test", &environment).and_then(|written| written.check(&environment));
         let config = config.unwrap_or_else(|error| panic!("{error}"));
         let running = timbre::serve::serve(config).await.expect("the server starts");

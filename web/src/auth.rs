@@ -1,6 +1,7 @@
 //! Who may call: keys, compared in constant time, however a client's SDK sends them.
 
 use std::fmt;
+use std::sync::Arc;
 
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
@@ -9,29 +10,54 @@ use base64::engine::general_purpose::STANDARD;
 use router::limit::KeyId;
 
 use crate::ApiError;
+use crate::secrets::{Secret, Secrets};
 
 /// Browsers cannot set headers on a WebSocket; OpenAI's clients then send the key as a subprotocol that starts so.
 const SUBPROTOCOL: &str = "openai-insecure-api-key.";
 
+/// Where an ephemeral key is good: at the beginning of a call, and for what a page needs before that.
+const BEGINNINGS: [&str; 3] = ["/v1/realtime", "/v1/realtime/calls", "/v1/realtime/ice-servers"];
+
 /// The keys that callers may use. None at all: no key is needed.
 #[derive(Clone, Default)]
-pub struct Keys(Vec<String>);
+pub struct Keys {
+    keys: Vec<String>,
+    /// Those that callers made of theirs.
+    ephemeral: Secrets,
+}
 
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Keys({} ***)", self.0.len())
+        write!(f, "Keys({} ***)", self.keys.len())
     }
 }
 
 impl Keys {
     /// These keys; empty ones are left out.
     pub fn new(keys: impl IntoIterator<Item = String>) -> Keys {
-        Keys(keys.into_iter().filter(|key| !key.is_empty()).collect())
+        Keys { keys: keys.into_iter().filter(|key| !key.is_empty()).collect(), ephemeral: Secrets::default() }
+    }
+
+    /// The ephemeral keys that callers made of theirs.
+    pub(crate) fn ephemeral(&self) -> &Secrets {
+        &self.ephemeral
+    }
+
+    /// As [`Keys::check`], for a request to `path`: calls may begin with an ephemeral key, too. With what it stands for, if it was one.
+    pub(crate) fn admit(&self, headers: &HeaderMap, path: &str) -> Result<(KeyId, Option<Arc<Secret>>), ApiError> {
+        let secret = match BEGINNINGS.contains(&path) {
+            true => offered(headers).iter().find_map(|key| self.ephemeral.find(key)),
+            false => None,
+        };
+        match secret {
+            Some(secret) => Ok((secret.key, Some(secret))),
+            None => self.check(headers).map(|key| (key, None)),
+        }
     }
 
     /// Whether anybody may call.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.keys.is_empty()
     }
 
     /// Lets a request pass that carries one of the keys, and says which: as `Authorization: Bearer` or `Basic`, as `x-api-key`, or as a
@@ -49,7 +75,7 @@ impl Keys {
 
     /// Looks at every key to its end, so that the time taken does not tell how much of one was right.
     pub(crate) fn holds(&self, offered: &str) -> bool {
-        self.0.iter().fold(false, |found, key| found | same(key.as_bytes(), offered.as_bytes()))
+        self.keys.iter().fold(false, |found, key| found | same(key.as_bytes(), offered.as_bytes()))
     }
 }
 
@@ -118,5 +144,31 @@ mod tests {
         });
         assert!(callers[0] == callers[1] && callers[0] != callers[2]);
         assert_eq!(format!("{keys:?}"), "Keys(2 ***)");
+    }
+
+    #[test]
+    fn an_ephemeral_key_begins_calls_and_does_nothing_else() {
+        let keys = Keys::new(["sk-one".to_owned()]);
+        let maker = KeyId::of("sk-one");
+        let minted = keys.ephemeral().mint(maker, serde_json::json!({ "model": "m" }), std::time::Duration::from_secs(60));
+        let (value, _) = minted.expect("there is room");
+        for (name, value) in [
+            ("authorization", format!("Bearer {value}")),
+            ("sec-websocket-protocol", format!("realtime, openai-insecure-api-key.{value}, openai-beta.realtime-v1")),
+        ] {
+            let headers = HeaderMap::from_iter([(name.parse().expect("a name"), value.parse().expect("a value"))]);
+            for (path, passes) in [
+                ("/v1/realtime", true),
+                ("/v1/realtime/calls", true),
+                ("/v1/realtime/client_secrets", false),
+                ("/v1/realtime/calls/rtc_1/hangup", false),
+                ("/v1/chat/completions", false),
+            ] {
+                let admitted = keys.clone().admit(&headers, path).ok();
+                assert_eq!(admitted.map(|(key, secret)| (key, secret.is_some())), passes.then_some((maker, true)), "{path}");
+            }
+        }
+        let plain = HeaderMap::from_iter([(AUTHORIZATION, "Bearer sk-one".parse().expect("a value"))]);
+        assert!(matches!(keys.admit(&plain, "/v1/realtime"), Ok((key, None)) if key == maker));
     }
 }

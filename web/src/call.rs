@@ -16,6 +16,9 @@ pub use event::{CallError, Ending, Event, Place, Response, Routed};
 
 use crate::Books;
 
+/// Tokens of a conversation that are sent where nobody says how many: what OpenAI's realtime models read, 32,768, less 4,096 for the answer.
+pub const MOST_TOKENS: u64 = 28_672;
+
 /// The two ends that a transport gives to a session.
 pub struct Call {
     /// Name of the call, for logs.
@@ -133,6 +136,50 @@ pub struct SessionConfig {
     pub user: Option<String>,
     /// Facts for rules.
     pub metadata: serde_json::Map<String, Value>,
+    /// After so much silence of both sides the assistant speaks again; `None`: it waits for ever.
+    pub idle_timeout: Option<Duration>,
+    /// What becomes of the oldest items of a long conversation.
+    pub truncation: Truncation,
+    /// In which pieces an answer is handed to the synthesizer.
+    pub segments: Segments,
+    /// What is said while an answer is late.
+    pub filler: Option<Filler>,
+}
+
+/// What becomes of the oldest items of a conversation that grows longer than a model reads.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Truncation {
+    /// All are sent, whatever becomes of it.
+    Disabled,
+    /// Beyond `most` tokens the oldest are left out, until this part of them is left.
+    Retain {
+        /// Part that is left, 0 to 1.
+        ratio: f32,
+        /// Tokens behind the instructions.
+        most: u64,
+    },
+}
+
+/// In which pieces an answer is handed to the synthesizer while it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Segments {
+    /// As it comes; the synthesizer begins with the first clause.
+    Clauses,
+    /// Sentence by sentence.
+    Sentences,
+    /// Whole.
+    Turn,
+}
+
+/// What is said while an answer is late, and when.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Filler {
+    /// How long the answer's first word may take.
+    pub wait: Duration,
+    /// How long after one no other is said.
+    pub gap: Duration,
+    /// The words; `None`: some in the caller's language.
+    pub text: Option<String>,
 }
 
 impl Default for SessionConfig {
@@ -158,6 +205,10 @@ impl Default for SessionConfig {
             temperature: None,
             user: None,
             metadata: serde_json::Map::new(),
+            idle_timeout: None,
+            truncation: Truncation::Retain { ratio: 0.8, most: MOST_TOKENS },
+            segments: Segments::Clauses,
+            filler: None,
         }
     }
 }
@@ -230,6 +281,8 @@ pub struct ResponseConfig {
     pub input: Option<Vec<InputItem>>,
     /// The client's own notes, sent back with the answer.
     pub metadata: Option<Value>,
+    /// Nobody has said anything for so long: that is what is answered.
+    pub silence: Option<Duration>,
 }
 
 /// An item of a question beside the conversation.

@@ -13,10 +13,12 @@ mod limits;
 mod line;
 mod listen;
 mod listening;
+mod live;
 pub mod operations;
 mod origins;
 pub mod phone;
 pub mod rtc;
+mod secrets;
 mod spoken;
 mod stopping;
 mod wire;
@@ -29,10 +31,11 @@ pub use http::account::{Account, Books};
 pub use http::limit::Ticket;
 pub use limits::Limits;
 pub use listen::serve;
+pub use live::LiveCalls;
 pub use origins::{Origins, guard};
 pub use stopping::Stopping;
 pub use wire::ApiError;
-pub use wire::realtime::{Asked, Playing, Realtime};
+pub use wire::realtime::{Asked, Dialect, Playing, Realtime};
 pub use ws::Answer;
 
 /// Whether requests can be served; else what is missing, for a person.

@@ -38,6 +38,7 @@ use tracing::info;
 
 use crate::ApiError;
 use crate::line::Line;
+use crate::secrets::Secret;
 use crate::ws::{Place, Shared};
 
 use connection::Connection;
@@ -63,6 +64,8 @@ struct Calls {
 pub(crate) fn routes(shared: Arc<Shared>, port: Port, ice_servers: IceServers) -> Router {
     let calls = Calls { shared, port: Arc::new(port), ice_servers, renewals: Renewals::default(), tasks: Mutex::default() };
     Router::new()
+        // The beta dialect posted its offers where it opened its WebSockets.
+        .route("/v1/realtime", post(create))
         .route("/v1/realtime/calls", post(create))
         .route("/v1/realtime/calls/{id}", patch(renew))
         .route("/v1/realtime/ice-servers", get(servers))
@@ -88,21 +91,27 @@ struct Asked {
 async fn create(
     State(calls): State<Arc<Calls>>,
     key: Option<Extension<KeyId>>,
+    secret: Option<Extension<Arc<Secret>>>,
     asked: Result<Query<Asked>, QueryRejection>,
     request: Request,
 ) -> Response {
     let key = key.map_or(KeyId::ANYBODY, |Extension(key)| key);
-    match call(&calls, key, asked, request).await {
+    match call(&calls, (key, secret.as_ref().map(|Extension(secret)| &**secret)), asked, request).await {
         Ok(response) => response,
         Err(error) => error.into_response(),
     }
 }
 
-async fn call(calls: &Calls, key: KeyId, asked: Result<Query<Asked>, QueryRejection>, request: Request) -> Result<Response, ApiError> {
+async fn call(
+    calls: &Calls,
+    (key, secret): (KeyId, Option<&Secret>),
+    asked: Result<Query<Asked>, QueryRejection>,
+    request: Request,
+) -> Result<Response, ApiError> {
     let Query(asked) = asked.map_err(|error| ApiError::new(400, "invalid_value", format!("The address is wrong: {error}.")))?;
     let Place { permit, stop } = calls.shared.place()?;
+    let mut realtime = calls.shared.realtime_for(request.headers(), asked.model, secret)?;
     let offer = offer::read(request).await?;
-    let mut realtime = calls.shared.realtime(asked.model);
     if let Some(session) = offer.session {
         realtime.configure(session)?;
     }

@@ -4,7 +4,10 @@
 //! bounded: a session that is behind holds back the client's socket, a client that does not read holds back the session, and after
 //! [`Limits::write`] ends its own call. The task knows no wire format but through [`Realtime`], and decides nothing about the conversation.
 
+mod client_secrets;
 mod connection;
+mod orders;
+mod sideband;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -14,6 +17,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{Query, State};
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
@@ -24,8 +28,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::info;
 
 use crate::call::{Call, SessionConfig};
+use crate::secrets::Secret;
 use crate::stopping::{Stop, Stopping};
-use crate::{ApiError, Books, Realtime, rtc};
+use crate::{ApiError, Books, Dialect, Realtime, rtc};
 
 use connection::Connection;
 
@@ -111,6 +116,21 @@ impl Shared {
         Books { key, ..self.realtimes.books.clone() }
     }
 
+    /// A new session for whoever sent `headers`, with what their ephemeral key stands for.
+    pub(crate) fn realtime_for(&self, headers: &HeaderMap, model: Option<String>, secret: Option<&Secret>) -> Result<Realtime, ApiError> {
+        let mut realtime = self.realtime(model);
+        if speaks_beta(headers) {
+            realtime = realtime.speaking(Dialect::Beta);
+        }
+        if is_strict(headers) {
+            realtime = realtime.strictly();
+        }
+        if let Some(secret) = secret {
+            realtime.configure(secret.session.clone())?;
+        }
+        Ok(realtime)
+    }
+
     /// A new session that asks for `model`, or for the default one.
     pub(crate) fn realtime(&self, model: Option<String>) -> Realtime {
         let defaults = self.realtimes.defaults.clone();
@@ -130,7 +150,8 @@ impl Shared {
 /// around them, as with [`Services::realtime`](crate::Services::realtime).
 pub fn routes(shared: Arc<Shared>, port: Option<(rtc::Port, rtc::IceServers)>) -> Router {
     let calls = port.map_or_else(rtc::absent, |(port, servers)| rtc::routes(shared.clone(), port, servers));
-    Router::new().route("/v1/realtime", get(upgrade)).with_state(shared).merge(calls)
+    let own = Router::new().route("/v1/realtime", get(upgrade)).merge(client_secrets::routes()).merge(orders::routes());
+    own.with_state(shared).merge(calls)
 }
 
 /// The endpoint of a server that holds no calls: it says so.
@@ -147,14 +168,35 @@ struct Asked {
     call_id: Option<String>,
 }
 
+/// Who asks: their key, what it stands for if it is an ephemeral one, and how they speak.
+type Caller = (Option<Extension<KeyId>>, Option<Extension<Arc<Secret>>>, HeaderMap);
+
+/// Whether a client speaks the beta dialect: it says so in a header, or in a browser by a subprotocol.
+fn speaks_beta(headers: &HeaderMap) -> bool {
+    lists(headers, "openai-beta", |name| name == "realtime=v1")
+        || lists(headers, "sec-websocket-protocol", |name| name == "openai-beta.realtime-v1")
+}
+
+/// Whether a client complains of events that it does not know: OpenAI's agents SDKs, which name themselves in one of these ways.
+fn is_strict(headers: &HeaderMap) -> bool {
+    headers.contains_key("x-openai-agents-sdk")
+        || lists(headers, "sec-websocket-protocol", |name| name.starts_with("openai-agents-sdk."))
+        || lists(headers, "user-agent", |name| name.starts_with("Agents/"))
+}
+
+/// Whether a header, a list or not, has such a member.
+fn lists(headers: &HeaderMap, header: &str, is: impl Fn(&str) -> bool) -> bool {
+    let values = headers.get_all(header).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|member| is(member.trim()))
+}
+
 async fn upgrade(
     State(shared): State<Arc<Shared>>,
-    key: Option<Extension<KeyId>>,
+    caller: Caller,
     asked: Result<Query<Asked>, QueryRejection>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
-    let key = key.map_or(KeyId::ANYBODY, |Extension(key)| key);
-    match accept(&shared, key, asked, upgrade) {
+    match accept(&shared, caller, asked, upgrade) {
         Ok(response) => response,
         Err(error) => error.into_response(),
     }
@@ -162,30 +204,39 @@ async fn upgrade(
 
 fn accept(
     shared: &Arc<Shared>,
-    key: KeyId,
+    (key, secret, headers): Caller,
     asked: Result<Query<Asked>, QueryRejection>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, ApiError> {
     let Query(asked) = asked.map_err(|error| ApiError::new(400, "invalid_value", format!("The address is wrong: {error}.")))?;
-    let Realtimes { answer, limits, .. } = &shared.realtimes;
-    if asked.intent.is_some_and(|intent| intent != "realtime") {
-        let message =
-            "`intent` must be absent: sessions that only transcribe are not served here; POST /v1/audio/transcriptions does that.";
-        return Err(ApiError::invalid("intent", message));
-    }
-    if asked.call_id.is_some() {
-        return Err(ApiError::invalid("call_id", "`call_id` must be absent: there are no calls here to attach to. Name a `model`."));
+    let Realtimes { answer, limits, books, .. } = &shared.realtimes;
+    let key = key.map_or(KeyId::ANYBODY, |Extension(key)| key);
+    let transcribes = match asked.intent.as_deref() {
+        None | Some("" | "realtime") => false,
+        Some("transcription") => true,
+        Some(_) => return Err(ApiError::invalid("intent", "`intent` must be `transcription`, or absent.")),
+    };
+    if asked.call_id.is_some() && secret.is_some() {
+        let message = "An ephemeral key begins calls of its own; attach to a call with the key that the call's was made with.";
+        return Err(ApiError::new(403, "key_not_allowed", message));
     }
     let upgrade = upgrade.map_err(|error| {
         let message = format!("This endpoint speaks WebSocket only: {error}.");
         ApiError::new(error.into_response().status().as_u16(), "websocket_required", message)
     })?;
-    let Place { permit, stop } = shared.place()?;
-    let realtime = shared.realtime(asked.model);
-    let (answer, limits, books) = (answer.clone(), limits.clone(), shared.books(key));
     // Twice the limit is read, so that a message a little too large gets a proper goodbye instead of a reset connection.
     let most = limits.message_bytes.saturating_mul(2);
     let upgrade = upgrade.protocols(["realtime"]).max_message_size(most).max_frame_size(most);
+    if let Some(id) = asked.call_id {
+        let (attached, limits) = (books.live.attach(&id, key)?, limits.clone());
+        return Ok(upgrade.on_upgrade(move |socket| sideband::serve(socket, id, attached, limits)));
+    }
+    let Place { permit, stop } = shared.place()?;
+    let mut realtime = shared.realtime_for(&headers, asked.model, secret.as_ref().map(|Extension(secret)| &**secret))?;
+    if transcribes {
+        realtime = realtime.transcribing();
+    }
+    let (answer, limits, books) = (answer.clone(), limits.clone(), shared.books(key));
     Ok(upgrade.on_upgrade(move |socket| async move {
         let id = realtime.id().to_owned();
         info!(call = %id, model = %realtime.config().model, "Call began.");

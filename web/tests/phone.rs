@@ -39,7 +39,8 @@ async fn serve(bridges: Bridges, limits: Limits) -> Desk {
         }
         .boxed()
     });
-    let shared = Shared::new(Realtimes { answer, defaults: SessionConfig::default(), limits, books: web::Books::default() });
+    let (books, stopping) = (web::Books::default(), web::Stopping::default());
+    let shared = Shared::new(Realtimes { answer, defaults: SessionConfig::default(), limits, books, stopping });
     let port = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let audiosocket = port.local_addr().expect("an address");
     let (routes, listening) = web::phone::routes(shared, bridges, Some(port));
@@ -92,6 +93,7 @@ fn response(ending: Option<Ending>) -> Box<Response> {
         spoken: true,
         aside: false,
         voice: String::new(),
+        max_tokens: None,
         usage: None,
         metadata: None,
         routed: None,

@@ -189,10 +189,10 @@ async fn a_client_that_does_not_read_ends_its_call() {
 #[tokio::test]
 async fn what_is_not_served_is_refused_in_openais_shape() {
     let address = serve(Limits::default(), echoing()).await;
-    for (query, param) in [("&intent=transcription", "intent"), ("&call_id=rtc_1", "call_id")] {
+    for (query, status, param) in [("&intent=translation", 400, "intent"), ("&call_id=rtc_1", 404, "call_id")] {
         let Err(Error::Http(refused)) = connect_async(format!("{address}{query}")).await else { panic!("{query} is not served") };
         let body: Value = serde_json::from_slice(refused.body().as_deref().expect("a body")).expect("JSON");
-        assert_eq!((refused.status().as_u16(), &body["error"]["param"]), (400, &json!(param)));
+        assert_eq!((refused.status().as_u16(), &body["error"]["param"]), (status, &json!(param)));
     }
 }
 

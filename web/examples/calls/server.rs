@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::time::interval;
 use web::call::{Call, Event, Place, SessionConfig};
 use web::rtc::{IceServers, Listen, Port};
-use web::ws::{Limits, Realtimes, routes};
+use web::ws::{Limits, Realtimes, Shared, routes};
 use web::{Answer, Books, Stopping};
 
 use super::Failure;
@@ -27,7 +27,7 @@ pub(crate) async fn serve() -> Result<(), Failure> {
         Realtimes { answer, defaults: SessionConfig::default(), limits, books: Books::default(), stopping: Stopping::default() };
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?);
-    Ok(axum::serve(listener, routes(realtimes, Some((port, IceServers::default())))).await?)
+    Ok(axum::serve(listener, routes(Shared::new(realtimes), Some((port, IceServers::default())))).await?)
 }
 
 async fn talk(mut call: Call) {

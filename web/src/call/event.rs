@@ -37,6 +37,8 @@ pub struct Response {
     pub spoken: bool,
     /// Whether it stands in the conversation.
     pub aside: bool,
+    /// Most tokens of it.
+    pub max_tokens: Option<u32>,
     /// Who speaks.
     pub voice: String,
     /// Tokens.
@@ -83,6 +85,15 @@ pub enum Event {
     SpeechStopped {
         /// Position in the caller's sound, ms.
         at_ms: u64,
+        /// The item.
+        item: ItemId,
+    },
+    /// Both sides were silent for as long as the session allows: an answer follows, to an item without words.
+    TimedOut {
+        /// Where the silence began in the caller's sound, ms.
+        from_ms: u64,
+        /// Where it ended, ms.
+        to_ms: u64,
         /// The item.
         item: ItemId,
     },
@@ -251,6 +262,8 @@ pub enum Event {
         /// When, seconds since 1970.
         at: u64,
     },
+    /// How near the caller is to their limits.
+    Limits(router::limit::Standings),
     /// Something the client asked for could not be done; the session goes on.
     Error(CallError),
 }

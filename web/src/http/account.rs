@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::App;
 use super::limit::Ticket;
 use crate::wire::router::scored_by;
-use crate::{ApiError, RecordSink};
+use crate::{ApiError, LiveCalls, RecordSink};
 
 /// Tokens that an answer is taken to have where nobody bounds it, until it is known.
 const USUAL_ANSWER: u64 = 512;
@@ -34,12 +34,14 @@ pub struct Books {
     pub ledger: Ledger,
     /// Takes the records of responses.
     pub sink: Option<RecordSink>,
+    /// Where calls are found while they last.
+    pub live: LiveCalls,
 }
 
 impl Default for Books {
     /// Nobody's: nothing is limited, and nothing recorded.
     fn default() -> Books {
-        Books { key: KeyId::ANYBODY, ledger: Ledger::new(Policy::default()), sink: None }
+        Books { key: KeyId::ANYBODY, ledger: Ledger::new(Policy::default()), sink: None, live: LiveCalls::default() }
     }
 }
 
@@ -254,6 +256,11 @@ impl Account {
         if error.is_some() {
             state.record.error = error;
         }
+    }
+
+    /// How near its caller is to their limits.
+    pub fn standings(&self) -> router::limit::Standings {
+        self.lock().ticket.standings()
     }
 
     /// What the cache did, once the first piece is there.

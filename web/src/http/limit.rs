@@ -53,7 +53,7 @@ impl Ticket {
         }
     }
 
-    fn standings(&self) -> Standings {
+    pub(super) fn standings(&self) -> Standings {
         self.lock().as_ref().map(Permit::standings).unwrap_or_default()
     }
 

@@ -121,9 +121,14 @@ async fn no_such_method(request: Request) -> ApiError {
 }
 
 async fn check_key(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
-    match app.services.keys.check(request.headers()) {
-        Ok(key) => {
+    let keys = &app.services.keys;
+    match keys.admit(request.headers(), request.uri().path()) {
+        Ok((key, secret)) => {
             request.extensions_mut().insert(key);
+            if request.uri().path().starts_with("/v1/realtime") {
+                request.extensions_mut().insert(keys.ephemeral().clone());
+                secret.map(|secret| request.extensions_mut().insert(secret));
+            }
             next.run(request).await
         }
         Err(error) => error.into_response(),

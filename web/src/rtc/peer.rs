@@ -323,7 +323,7 @@ impl Peer {
     /// Tells both ends what became of an answer's sound.
     fn notify(&mut self, notices: Vec<Notice>) {
         for Notice { playing, response, heard } in notices {
-            let message = self.line.realtime.playing(playing, &response);
+            let message = self.line.playing(playing, &response);
             self.tell(vec![message]);
             match playing {
                 Playing::Started => {}

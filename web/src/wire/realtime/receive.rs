@@ -27,9 +27,10 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent).with_decode_allow_trailing_bits(false),
 );
 
-/// The types of the client's events.
-const TYPES: [&str; 11] = [
+/// The types of the client's events: eleven, and one of the beta dialect's.
+const TYPES: [&str; 12] = [
     "session.update",
+    "transcription_session.update",
     "input_audio_buffer.append",
     "input_audio_buffer.commit",
     "input_audio_buffer.clear",
@@ -111,8 +112,16 @@ fn command(session: &mut Session, event: Value) -> Result<Command, ApiError> {
     fields.take("event_id").map(name).transpose()?;
     let kind = fields.require("type", &format!("one of: {}", TYPES.join(", ")))?;
     let kind = kind.one_of(&TYPES.map(|kind| (kind, kind))).map_err(|error| ApiError { code: Some("unknown_event"), ..error })?;
+    if session.only_transcribes() && kind.starts_with("response.") {
+        let message = format!("`{kind}` has no meaning here: this session only transcribes. Open one of type `realtime`.");
+        return Err(ApiError { param: Some("type".to_owned()), ..ApiError::new(400, "invalid_event_for_session", message) });
+    }
+    if kind == "transcription_session.update" && !session.only_transcribes() {
+        let message = "`transcription_session.update` is for sessions opened with `intent=transcription`; send `session.update`.";
+        return Err(ApiError { param: Some("type".to_owned()), ..ApiError::new(400, "invalid_event_for_session", message) });
+    }
     Ok(match kind {
-        "session.update" => {
+        "session.update" | "transcription_session.update" => {
             session.update(fields.require("session", "an object with what is to change")?)?;
             Command::Update(Box::new(session.config().clone()))
         }

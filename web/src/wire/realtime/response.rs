@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::item;
 use super::receive::name;
 use super::session::{
-    Session, check_parallel, check_reasoning, format_json, modalities_json, read_format, read_limit, read_modalities, read_tool_choice,
-    read_tools,
+    Session, check_parallel, check_reasoning, format_json, limit_json, modalities_json, read_format, read_limit, read_modalities,
+    read_tool_choice, read_tools,
 };
 use crate::ApiError;
 use crate::call::{Ending, InputItem, Response, ResponseConfig, SessionConfig};
@@ -101,7 +101,7 @@ pub(super) fn to_json(response: &Response, session: &Session, conversation: &str
         "output": response.output.iter().map(item::to_json).collect::<Vec<_>>(),
         "conversation_id": (!response.aside).then_some(conversation),
         "output_modalities": modalities_json(response.spoken),
-        "max_output_tokens": session.max_output_tokens(),
+        "max_output_tokens": limit_json(response.max_tokens),
         "audio": { "output": { "format": format_json(session.config().output), "voice": response.voice } },
         "usage": response.usage.map(usage_json),
         "metadata": response.metadata,

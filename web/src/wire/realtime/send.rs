@@ -2,9 +2,10 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use router::limit::Standing;
 use serde_json::{Map, Value, json};
 
-use super::{Playing, Realtime, item, response};
+use super::{Dialect, Playing, Realtime, beta, item, response};
 use crate::call::{CallError, Event, ItemId, Place};
 use crate::wire::signals;
 
@@ -25,6 +26,8 @@ impl Realtime {
             Event::SpeechStopped { at_ms, item } => {
                 self.tell("input_audio_buffer.speech_stopped", json!({ "audio_end_ms": at_ms, "item_id": item }))
             }
+            Event::TimedOut { from_ms, to_ms, item } => self
+                .tell("input_audio_buffer.timeout_triggered", json!({ "audio_start_ms": from_ms, "audio_end_ms": to_ms, "item_id": item })),
             Event::Committed { after, item } => {
                 self.tell("input_audio_buffer.committed", json!({ "previous_item_id": after, "item_id": item }))
             }
@@ -32,6 +35,8 @@ impl Realtime {
             Event::ItemAdded { after, item } => {
                 self.tell("conversation.item.added", json!({ "previous_item_id": after, "item": item::to_json(item) }))
             }
+            // The beta dialect tells of an item once.
+            Event::ItemDone { .. } if self.dialect == Dialect::Beta => return Vec::new(),
             Event::ItemDone { after, item } => {
                 self.tell("conversation.item.done", json!({ "previous_item_id": after, "item": item::to_json(item) }))
             }
@@ -54,8 +59,12 @@ impl Realtime {
             Event::Signals { item, signals } => {
                 let signals = signals::to_json(signals);
                 self.signals = Some((item.clone(), signals.clone()));
+                if !self.tells_ours() {
+                    return Vec::new();
+                }
                 self.tell("timbre.signals", json!({ "item_id": item, "signals": signals }))
             }
+            Event::Routed { .. } if !self.tells_ours() => return Vec::new(),
             Event::Routed { response, decision } => {
                 let mut fields = json!({ "response_id": response });
                 merge(&mut fields, response::decision_json(decision));
@@ -84,6 +93,20 @@ impl Realtime {
             Event::Key { key, at } => {
                 json!({ "type": "input_audio_buffer.dtmf_event_received", "event": key, "received_at": at }).to_string()
             }
+            Event::Limits(standings) => {
+                let limits: Vec<_> = [("requests", standings.requests), ("tokens", standings.tokens)]
+                    .into_iter()
+                    .filter_map(|(name, standing)| Some((name, standing?)))
+                    .map(|(name, Standing { most, left, reset })| {
+                        json!({ "name": name, "limit": most, "remaining": left, "reset_seconds": reset.as_secs_f64() })
+                    })
+                    .collect();
+                // A caller without limits is told of none.
+                if limits.is_empty() {
+                    return Vec::new();
+                }
+                self.tell("rate_limits.updated", json!({ "rate_limits": limits }))
+            }
             Event::Error(error) => self.error(error),
         };
         vec![one]
@@ -102,6 +125,12 @@ impl Realtime {
     /// An event: its type, its id, then `fields`.
     pub(super) fn tell(&mut self, kind: &str, fields: Value) -> String {
         let mut event = json!({ "type": kind, "event_id": self.event_id() });
+        let mut fields = fields;
+        if self.dialect == Dialect::Beta {
+            let (kind, older) = beta::told(kind, fields);
+            event["type"] = kind.into();
+            fields = older;
+        }
         merge(&mut event, fields);
         event.to_string()
     }
@@ -126,8 +155,8 @@ impl Realtime {
         if let Some(code) = language {
             fields["languages"] = json!([{ "code": code }]);
         }
-        if let Some((_, signals)) = self.signals.take_if(|(of, _)| of == item) {
-            fields["signals"] = signals;
+        if let Some((_, signals)) = self.signals.as_ref().filter(|(of, _)| of == item) {
+            fields["signals"] = signals.clone();
         }
         self.tell("conversation.item.input_audio_transcription.completed", fields)
     }

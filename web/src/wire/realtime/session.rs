@@ -2,14 +2,17 @@
 
 mod beta;
 mod format;
+mod provider_data;
 mod tools;
 mod turns;
+
+use std::time::Duration;
 
 use models::{Language, Voice};
 use serde_json::{Map, Value, json};
 
 use crate::ApiError;
-use crate::call::{AfterTurn, SessionConfig, TurnDetection};
+use crate::call::{AfterTurn, MOST_TOKENS, SessionConfig, Truncation, TurnDetection};
 use crate::wire::chat::read_voice;
 use crate::wire::{Field, Fields};
 
@@ -30,11 +33,82 @@ pub(super) struct Session {
     config: SessionConfig,
     /// What `null` goes back to.
     defaults: SessionConfig,
+    kind: Kind,
 }
+
+/// What a session is for. It is settled when the session begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// A conversation.
+    Realtime,
+    /// The caller's words alone.
+    Transcription,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Realtime => "realtime",
+            Kind::Transcription => "transcription",
+        }
+    }
+}
+
+/// Fields of the session that a transcription has nothing to do with.
+const ANSWERING: [&str; 10] = [
+    "model",
+    "output_modalities",
+    "instructions",
+    "tools",
+    "tool_choice",
+    "max_output_tokens",
+    "tracing",
+    "truncation",
+    "prompt",
+    "temperature",
+];
 
 impl Session {
     pub(super) fn new(id: &str, defaults: SessionConfig) -> Session {
-        Session { json: describe(id, &defaults), config: defaults.clone(), defaults }
+        Session { json: describe(id, &defaults), config: defaults.clone(), defaults, kind: Kind::Realtime }
+    }
+
+    /// Makes it a session in which nothing answers.
+    pub(super) fn only_transcribe(&mut self) {
+        self.kind = Kind::Transcription;
+        self.json["type"] = json!(self.kind.name());
+        self.json["object"] = json!("realtime.transcription_session");
+        if let Some(map) = self.json.as_object_mut() {
+            map.retain(|name, _| !ANSWERING.contains(&name.as_str()));
+        }
+        if let Some(audio) = self.json["audio"].as_object_mut() {
+            audio.shift_remove("output");
+            if let Some(transcription) = audio.get_mut("input").and_then(|input| input.get_mut("transcription")).filter(|it| it.is_null()) {
+                *transcription = json!({});
+            }
+        }
+        self.stay_silent();
+    }
+
+    /// Whether it only transcribes.
+    pub(super) fn only_transcribes(&self) -> bool {
+        self.kind == Kind::Transcription
+    }
+
+    /// Whether the client takes events that OpenAI does not have.
+    pub(super) fn takes_ours(&self) -> bool {
+        self.json.pointer("/providerData/events").is_none_or(|events| events != "standard")
+    }
+
+    /// A transcription answers nobody and interrupts nothing, whatever else was set.
+    fn stay_silent(&mut self) {
+        if let TurnDetection::Silence { then, .. } | TurnDetection::Semantic { then, .. } = &mut self.config.turns {
+            *then = AfterTurn { respond: false, interrupt: false };
+        }
+        self.config.transcripts = true;
+        if let Some(turns) = self.json.pointer_mut("/audio/input/turn_detection").and_then(Value::as_object_mut) {
+            turns.retain(|name, _| !["create_response", "interrupt_response", "idle_timeout_ms"].contains(&name.as_str()));
+        }
     }
 
     pub(super) fn expire_at(&mut self, unix_seconds: u64) {
@@ -53,24 +127,28 @@ impl Session {
         self.json.clone()
     }
 
-    /// The limit of an answer, in the client's words.
-    pub(super) fn max_output_tokens(&self) -> Value {
-        self.json["max_output_tokens"].clone()
-    }
-
     /// Changes what `patch` names, or nothing if any of it is wrong.
     pub(super) fn update(&mut self, patch: Field) -> Result<(), ApiError> {
         let path = patch.path().to_owned();
         let patch = modern(patch.object()?.rest());
         let mut next = self.clone();
         next.merge(Field::at(path, Value::Object(patch)).object()?)?;
+        if next.kind == Kind::Transcription {
+            next.stay_silent();
+        }
         *self = next;
         Ok(())
     }
 
     fn merge(&mut self, mut fields: Fields) -> Result<(), ApiError> {
         if let Some(kind) = fields.take("type") {
-            kind.one_of(&[("realtime", ())])?;
+            let wrong = kind.wrong(&format!("`{}`, which this session is: its type is settled when it begins", self.kind.name()));
+            if kind.one_of(&[("realtime", Kind::Realtime), ("transcription", Kind::Transcription)])? != self.kind {
+                return Err(wrong);
+            }
+        }
+        if self.kind == Kind::Transcription {
+            self.refuse_answering(&mut fields)?;
         }
         // Some clients send back the whole object that they were told.
         for told in ["id", "object", "expires_at", "client_secret"] {
@@ -110,6 +188,25 @@ impl Session {
             "metadata",
             "providerData",
         ])
+    }
+
+    /// A transcription has no answers to shape. A client that sends back what a beta session showed says nothing by it.
+    fn refuse_answering(&self, fields: &mut Fields) -> Result<(), ApiError> {
+        for name in ["modalities", "output_modalities", "model"] {
+            fields.given(name);
+        }
+        for name in ANSWERING {
+            if let Some(field) = fields.take(name) {
+                let message = format!("`{}` has no meaning here: this session only transcribes.", field.path());
+                return Err(ApiError::invalid(field.path(), message));
+            }
+        }
+        if let Some(output) = fields.present("audio").and_then(|audio| audio.get("output")).filter(|output| !output.is_null()) {
+            let path = format!("{}.output", fields.path("audio"));
+            let message = format!("`{path}` must be absent, not {output}: this session only transcribes.");
+            return Err(ApiError::invalid(path, message.chars().take(300).collect::<String>()));
+        }
+        Ok(())
     }
 
     /// Who answers, by which instructions, in which form, at what length.
@@ -159,6 +256,7 @@ impl Session {
         if let Some(provider_data) = fields.given("providerData") {
             let value = provider_data.value().clone();
             own = provider_data.present().map(Field::object).transpose()?;
+            self.merge_provider_data(own.as_mut())?;
             self.json["providerData"] = value;
         }
         let own_user = own.as_mut().and_then(|own| own.given("user_id"));
@@ -194,14 +292,14 @@ impl Session {
         }
         if let Some(truncation) = fields.given("truncation") {
             let value = truncation.value().clone();
-            match truncation.value() {
-                Value::Null => {}
-                Value::Object(_) => check_retention(truncation.object()?)?,
+            self.config.truncation = match truncation.value() {
+                Value::Null => self.defaults.truncation,
+                Value::Object(_) => read_retention(truncation.object()?)?,
                 _ => truncation
                     .clone()
-                    .one_of(&[("auto", ()), ("disabled", ())])
+                    .one_of(&[("auto", self.defaults.truncation), ("disabled", Truncation::Disabled)])
                     .map_err(|_| truncation.wrong("`auto`, `disabled` or an object of type `retention_ratio`"))?,
-            }
+            };
             self.json["truncation"] = if value.is_null() { json!("auto") } else { value };
         }
         if let Some(include) = fields.given("include") {
@@ -282,6 +380,7 @@ impl Session {
     fn merge_turns(&mut self, field: Field) -> Result<(), ApiError> {
         let Some(field) = field.present() else {
             self.config.turns = TurnDetection::Manual;
+            self.config.idle_timeout = None;
             self.json["audio"]["input"]["turn_detection"] = Value::Null;
             return Ok(());
         };
@@ -317,6 +416,7 @@ impl Session {
             "eagerness",
         ])?;
         self.config.turns = turns;
+        self.config.idle_timeout = json.get("idle_timeout_ms").and_then(Value::as_u64).map(Duration::from_millis);
         self.json["audio"]["input"]["turn_detection"] = json;
         Ok(())
     }
@@ -422,7 +522,7 @@ pub(super) fn read_limit(field: Field) -> Result<Option<u32>, ApiError> {
     field.whole(1, u32::MAX.into()).map(|limit| Some(limit as u32)).map_err(|_| wrong)
 }
 
-fn limit_json(limit: Option<u32>) -> Value {
+pub(super) fn limit_json(limit: Option<u32>) -> Value {
     limit.map_or(json!("inf"), |limit| json!(limit))
 }
 
@@ -448,7 +548,17 @@ pub(super) fn check_reasoning(fields: &mut Fields) -> Result<Option<Value>, ApiE
     Ok(Some(value))
 }
 
-fn check_retention(mut truncation: Fields) -> Result<(), ApiError> {
+fn read_retention(mut truncation: Fields) -> Result<Truncation, ApiError> {
     truncation.require("type", "`retention_ratio`")?.one_of(&[("retention_ratio", ())])?;
-    truncation.require("retention_ratio", "a number from 0 to 1")?.number(0.0, 1.0).map(drop)
+    let ratio = truncation.require("retention_ratio", "a number from 0 to 1")?.number(0.0, 1.0)? as f32;
+    let mut most = MOST_TOKENS;
+    if let Some(limits) = truncation.take("token_limits") {
+        let mut limits = limits.object()?;
+        if let Some(field) = limits.take("post_instructions") {
+            most = field.whole(1, u32::MAX.into())?;
+        }
+        limits.nothing_else(&["post_instructions"])?;
+    }
+    truncation.nothing_else(&["type", "retention_ratio", "token_limits"])?;
+    Ok(Truncation::Retain { ratio, most })
 }

@@ -1,17 +1,20 @@
 //! Events as clients send and expect them.
 
+use std::time::Duration;
+
 use audio::codec::g711::Law;
 use audio::{Codec, Rate};
 use bytes::Bytes;
 use models::{Measured, Role, Signals, Usage};
 use proptest::prelude::*;
 use router::Decision;
+use router::limit::{Standing, Standings};
 use serde_json::{Value, json};
 
-use super::{Asked, Playing, Realtime};
+use super::{Asked, Dialect, Playing, Realtime};
 use crate::call::{
-    AfterTurn, CallError, Command, Content, Eagerness, Ending, Event, InputItem, Item, ItemContent, Place, Request, Response, Routed,
-    SessionConfig, Status, TurnDetection,
+    AfterTurn, CallError, Command, Content, Eagerness, Ending, Event, Filler, InputItem, Item, ItemContent, MOST_TOKENS, Place, Request,
+    Response, Routed, Segments, SessionConfig, Status, Truncation, TurnDetection,
 };
 
 const THEN: AfterTurn = AfterTurn { respond: true, interrupt: true };
@@ -254,6 +257,7 @@ fn response() -> Response {
         }],
         spoken: true,
         aside: false,
+        max_tokens: None,
         voice: "heart".to_owned(),
         usage: Some(Usage { input_tokens: 5, cached_tokens: 1, output_tokens: 2, ..Usage::default() }),
         metadata: None,
@@ -356,4 +360,127 @@ proptest! {
             realtime.created();
         }
     }
+}
+
+/// What a client of the beta dialect is told of an event.
+fn beta_told(event: &Event) -> Vec<Value> {
+    let mut realtime = realtime().speaking(Dialect::Beta);
+    realtime.send(event).iter().map(|text| serde_json::from_str(text).expect("JSON")).collect()
+}
+
+#[test]
+fn the_beta_dialect_has_its_own_names() {
+    let place = || Place { response: "resp_1".to_owned(), item: "item_1".to_owned(), output_index: 0 };
+    let part = Content::Audio { transcript: Some("Hi.".to_owned()), pcm: None };
+    let content = ItemContent::Message { role: Role::Assistant, parts: vec![part] };
+    let item = Item { id: "item_1".to_owned(), content, status: Status::Completed };
+    for (event, kinds) in [
+        (Event::ItemAdded { after: None, item: item.clone() }, &["conversation.item.created"][..]),
+        (Event::ItemDone { after: None, item: item.clone() }, &[]),
+        (Event::AudioDelta { place: place(), audio: Bytes::from_static(&[0, 1]) }, &["response.audio.delta"]),
+        (Event::TextDelta { place: place(), spoken: true, delta: "a".to_owned() }, &["response.audio_transcript.delta"]),
+        (Event::TextDelta { place: place(), spoken: false, delta: "a".to_owned() }, &["response.text.delta"]),
+        (
+            Event::PartDone { place: place(), spoken: true, text: "a".to_owned() },
+            &["response.audio.done", "response.audio_transcript.done", "response.content_part.done"],
+        ),
+        (Event::PartDone { place: place(), spoken: false, text: "a".to_owned() }, &["response.text.done", "response.content_part.done"]),
+        (Event::Updated, &["session.updated"]),
+        (Event::Cleared, &["input_audio_buffer.cleared"]),
+    ] {
+        let told: Vec<_> = beta_told(&event).into_iter().map(|told| told["type"].clone()).collect();
+        assert_eq!(told, kinds, "{event:?}");
+    }
+    let added = &beta_told(&Event::ItemAdded { after: None, item: item.clone() })[0];
+    assert_eq!(added["item"]["content"], json!([{ "type": "audio", "transcript": "Hi." }]));
+    let delta = &beta_told(&Event::AudioDelta { place: place(), audio: Bytes::from_static(&[0, 1]) })[0];
+    assert_eq!(delta["delta"], "AAE=");
+}
+
+#[test]
+fn a_beta_session_is_flat() {
+    let mut realtime = realtime().speaking(Dialect::Beta);
+    let session = json!({
+        "modalities": ["text"], "voice": "marin", "output_audio_format": "g711_alaw", "max_response_output_tokens": 7,
+        "input_audio_transcription": { "model": "whisper-1" }, "turn_detection": null,
+    });
+    realtime.receive(&json!({ "type": "session.update", "session": session }).to_string()).expect("it is fine");
+    let told: Value = serde_json::from_str(&realtime.send(&Event::Updated)[0]).expect("JSON");
+    for (name, value) in session.as_object().expect("an object") {
+        assert_eq!(&told["session"][name], value, "{name}");
+    }
+    assert!(told["session"].get("audio").is_none() && told["session"]["temperature"] == 0.8);
+    assert_eq!(told["session"]["input_audio_format"], "pcm16");
+}
+
+#[test]
+fn what_becomes_of_long_and_of_silent_conversations_is_the_clients_wish() {
+    let auto = defaults().truncation;
+    for (wish, expected) in [
+        (json!("auto"), auto),
+        (json!(null), auto),
+        (json!("disabled"), Truncation::Disabled),
+        (json!({ "type": "retention_ratio", "retention_ratio": 0.5 }), Truncation::Retain { ratio: 0.5, most: MOST_TOKENS }),
+        (
+            json!({ "type": "retention_ratio", "retention_ratio": 0.5, "token_limits": { "post_instructions": 900 } }),
+            Truncation::Retain { ratio: 0.5, most: 900 },
+        ),
+    ] {
+        assert_eq!(update(json!({ "truncation": wish })).truncation, expected, "{wish}");
+    }
+    let wrong =
+        receive(json!({ "type": "session.update", "session": { "truncation": { "type": "retention_ratio", "retention_ratio": 2 } } }));
+    assert_eq!(wrong.expect_err("it is no part").param.as_deref(), Some("session.truncation.retention_ratio"));
+    let turns = |turns: Value| update(json!({ "audio": { "input": { "turn_detection": turns } } })).idle_timeout;
+    assert_eq!(turns(json!({ "type": "server_vad", "idle_timeout_ms": 6_000 })), Some(Duration::from_secs(6)));
+    for none in [json!({ "type": "server_vad" }), json!({ "type": "semantic_vad" }), json!(null)] {
+        assert_eq!(turns(none), None);
+    }
+}
+
+#[test]
+fn inworlds_wishes_are_taken() {
+    let config = update(json!({ "providerData": {
+        "stt": { "prompt": "Timbre", "language_hints": ["de"], "vad_threshold": 0.25, "min_end_of_turn_silence": 700, "voice_profile": true },
+        "tts": { "segmenter_strategy": "full_turn", "delivery_mode": "CREATIVE", "language": "de" },
+        "responsiveness": { "enabled": true, "initial_wait_timeout_ms": 900, "pause_text": "Moment." },
+        "memory": { "enabled": true },
+        "backchannel": { "enabled": true },
+        "user_id": "u", "metadata": { "tier": "vip" },
+    } }));
+    assert_eq!((config.vocabulary.as_deref(), config.user.as_deref()), (Some("Timbre"), Some("u")));
+    assert_eq!(config.language.map(|language| language.to_string()).as_deref(), Some("de"));
+    assert_eq!((config.segments, config.metadata.get("tier")), (Segments::Turn, Some(&json!("vip"))));
+    assert!(matches!(config.turns, TurnDetection::Silence { threshold: 0.25, silence_ms: 700, .. }));
+    let filler = Filler { wait: Duration::from_millis(900), gap: Duration::from_millis(8_000), text: Some("Moment.".to_owned()) };
+    assert_eq!(config.filler, Some(filler));
+    for (own, expected) in [
+        (json!({ "responsiveness": { "enabled": false } }), None),
+        (json!({ "responsiveness": null }), None),
+        (json!(null), None),
+        (json!({ "tts": { "delivery_mode": "STABLE" } }), Some(Segments::Sentences)),
+    ] {
+        let config = update(json!({ "providerData": own }));
+        assert_eq!((config.filler, config.segments), (None, expected.unwrap_or(Segments::Clauses)), "{own}");
+    }
+    for (own, param) in [
+        (json!({ "tts": { "segmenter_strategy": "words" } }), "session.providerData.tts.segmenter_strategy"),
+        (json!({ "responsiveness": { "initial_wait_timeout_ms": -1 } }), "session.providerData.responsiveness.initial_wait_timeout_ms"),
+        (json!({ "events": "none" }), "session.providerData.events"),
+    ] {
+        let wrong = receive(json!({ "type": "session.update", "session": { "providerData": own } })).expect_err("it is wrong");
+        assert_eq!(wrong.param.as_deref(), Some(param));
+    }
+}
+
+#[test]
+fn limits_and_timeouts_are_told() {
+    let told = |event: Event| realtime().send(&event).first().map(|text| serde_json::from_str::<Value>(text).expect("JSON"));
+    let standing = Standing { most: 10, left: 9, reset: Duration::from_millis(1_500) };
+    let limits = told(Event::Limits(Standings { requests: Some(standing), tokens: None })).expect("there is one");
+    assert_eq!(limits["type"], "rate_limits.updated");
+    assert_eq!(limits["rate_limits"], json!([{ "name": "requests", "limit": 10, "remaining": 9, "reset_seconds": 1.5 }]));
+    assert_eq!(told(Event::Limits(Standings::default())), None, "who has no limits is told of none");
+    let timeout = told(Event::TimedOut { from_ms: 1, to_ms: 2, item: "item_1".to_owned() }).expect("an event");
+    assert_eq!((&timeout["type"], &timeout["audio_end_ms"]), (&json!("input_audio_buffer.timeout_triggered"), &json!(2)));
 }
