@@ -49,8 +49,9 @@ pub(crate) async fn rows() -> anyhow::Result<Vec<Row>> {
     let ears = Ears::load(&weights)?;
     let speech = ears.play(SPEECH).await?;
     let other = ears.play(OTHER).await?;
-    let interrupted =
-        |fates: &[Fate], within: Duration| fates.iter().filter(|fate| matches!(fate, Fate::Interrupted { after, .. } if *after <= within)).count();
+    let interrupted = |fates: &[Fate], within: Duration| {
+        fates.iter().filter(|fate| matches!(fate, Fate::Interrupted { after, .. } if *after <= within)).count()
+    };
     let (true_ones, false_ones) = (interrupted(&speech, SOON), interrupted(&other, SOON));
     let precision = true_ones as f64 / (true_ones + false_ones).max(1) as f64;
     let recall = true_ones as f64 / speech.len().max(1) as f64;

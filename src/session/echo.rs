@@ -139,7 +139,8 @@ mod tests {
             echo.send(&bytes(sent.next().unwrap_or_default()));
             tokio::time::advance(PIECE_LENGTH).await;
             let at = step.saturating_sub(delay) * PIECE;
-            let mut near: Vec<f32> = if step < delay { vec![0.0; PIECE] } else { answer[at..at + PIECE].iter().map(|far| far * 0.5).collect() };
+            let mut near: Vec<f32> =
+                if step < delay { vec![0.0; PIECE] } else { answer[at..at + PIECE].iter().map(|far| far * 0.5).collect() };
             if !muted.contains(&step) {
                 heard.extend(&near);
                 echo.clean(&mut near);
