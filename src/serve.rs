@@ -250,6 +250,7 @@ pub fn session_defaults(config: &Config) -> SessionConfig {
         language: config.voice.language,
         noise_reduction: config.voice.noise_suppression,
         turns,
+        prepare: config.turn.prepare,
         ..SessionConfig::default()
     }
 }

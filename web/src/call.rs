@@ -120,6 +120,8 @@ pub struct SessionConfig {
     pub noise_reduction: bool,
     /// How turns end.
     pub turns: TurnDetection,
+    /// Whether an answer is begun, unheard, while a pause only seems to be the end of a turn.
+    pub prepare: bool,
     /// What answers are encoded in.
     pub output: Codec,
     /// Who speaks; `None`: the server's default.
@@ -197,6 +199,7 @@ impl Default for SessionConfig {
             transcripts: true,
             noise_reduction: false,
             turns: TurnDetection::Semantic { eagerness: Eagerness::Medium, then: AfterTurn { respond: true, interrupt: true } },
+            prepare: true,
             output: pcm,
             voice: None,
             tools: Vec::new(),
