@@ -94,6 +94,11 @@ pub enum Output {
     },
     /// Speech went on: what was asked is void.
     GoOn,
+    /// The turn is probably over, and its words are known: begin an answer that nobody hears yet.
+    Prepare {
+        /// Where the speech ended, if it did.
+        at: Samples,
+    },
     /// The caller's turn is over.
     EndTurn {
         /// Where the speech ended.
@@ -132,6 +137,8 @@ const INSISTS: Samples = Rate::MODEL.samples_in_ms(2_000);
 const VOICE: f32 = 0.6;
 /// A sound shorter than this says nothing.
 const WORD: Samples = Rate::MODEL.samples_in_ms(120);
+/// Where a turn is this likely over, its answer is begun.
+const LIKELY: f32 = 0.5;
 /// Silence after which a sound without words was none of our business.
 const FALSE_ALARM: Samples = Rate::MODEL.samples_in_ms(200);
 /// The same where its words are still awaited.
@@ -332,17 +339,22 @@ impl Conversation {
             }
             outputs = self.give_way();
         }
-        let (Ends::Judged { sure, unsure }, Caller::Pausing { since, needed, .. }) = (self.rules.ends, &mut self.caller) else {
-            return outputs;
-        };
+        let Caller::Pausing { since: at, needed, .. } = &mut self.caller else { return outputs };
+        let at = *at;
         let over = words.map_or(over, |words| weigh(over, words)).get();
-        // Half sure takes an eighth of the wait: most of it is for the clearly unfinished.
-        let doubt = (1.0 - over).powi(3);
-        let wait = Samples(sure.0 + ((unsure.0.saturating_sub(sure.0)) as f32 * doubt) as u64);
-        *needed = Some(wait);
-        let at = *since;
-        if now.saturating_sub(at) >= wait {
-            outputs.extend(self.end_turn(at));
+        if let Ends::Judged { sure, unsure } = self.rules.ends {
+            // Half sure takes an eighth of the wait: most of it is for the clearly unfinished.
+            let doubt = (1.0 - over).powi(3);
+            let wait = Samples(sure.0 + ((unsure.0.saturating_sub(sure.0)) as f32 * doubt) as u64);
+            *needed = Some(wait);
+            if now.saturating_sub(at) >= wait {
+                outputs.extend(self.end_turn(at));
+                return outputs;
+            }
+        }
+        let free = self.rules.respond && !self.owed && self.reply == Reply::None;
+        if free && over >= LIKELY && words.is_some_and(|words| !words.trim().is_empty()) {
+            outputs.push(Output::Prepare { at });
         }
         outputs
     }

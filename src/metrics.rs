@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use router::health::{Breaker, Condition};
-use router::{Record, ReplicaState, RuleCount, ShadowCount, counts};
+use router::{Preparation, Record, ReplicaState, RuleCount, ShadowCount, counts};
 
 /// Buckets of a histogram, without the last, which has no bound.
 const BOUNDS: usize = 12;
@@ -50,6 +50,18 @@ struct Tables {
     hits: BTreeMap<&'static str, u64>,
     /// Looked for and not there.
     misses: u64,
+    prepared: PreparedCount,
+}
+
+/// Answers that were begun in a pause.
+#[derive(Clone, Copy, Default)]
+struct PreparedCount {
+    taken: u64,
+    /// How much sooner those were begun, together.
+    ahead_ms: u64,
+    thrown_away: u64,
+    /// What those cost, billionths of a US dollar.
+    cost: u64,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -128,6 +140,17 @@ impl Metrics {
             };
             *outcomes.entry(outcome).or_default() += 1;
         }
+        let prepared = &mut tables.prepared;
+        match record.prepared {
+            None => {}
+            Some(Preparation::Taken { ahead_ms }) => {
+                (prepared.taken, prepared.ahead_ms) = (prepared.taken + 1, prepared.ahead_ms + ahead_ms)
+            }
+            Some(Preparation::ThrownAway) => {
+                prepared.thrown_away += 1;
+                prepared.cost += record.cost_nano_usd.unwrap_or(0);
+            }
+        }
         match record.cache {
             "" | "off" => {}
             "miss" => tables.misses += 1,
@@ -172,7 +195,19 @@ impl Metrics {
         }
         page.counter("cache_misses_total", "Answers that were looked for in the cache and not there.");
         page.line("cache_misses_total", &[], tables.misses as f64);
+        let prepared = tables.prepared;
         drop(tables);
+        page.counter(
+            "prepared_total",
+            "Answers begun in a pause: taken when the turn was over, or thrown away because the caller went on.",
+        );
+        for (outcome, count) in [("taken", prepared.taken), ("thrown_away", prepared.thrown_away)] {
+            page.line("prepared_total", &[("outcome", outcome)], count as f64);
+        }
+        page.counter("prepared_ahead_seconds_total", "How much sooner those that were taken had begun, together.");
+        page.line("prepared_ahead_seconds_total", &[], prepared.ahead_ms as f64 / 1e3);
+        page.counter("prepared_cost_usd_total", "What those that were thrown away cost, US dollars.");
+        page.line("prepared_cost_usd_total", &[], prepared.cost as f64 / 1e9);
         page.counter("cache_evictions_total", "Answers that left the cache before their time because others needed the room.");
         page.line("cache_evictions_total", &[], elsewhere.cache.evicted as f64);
         page.gauge("cache_entries", "Answers in the cache.");

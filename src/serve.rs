@@ -251,6 +251,7 @@ pub fn session_defaults(config: &Config) -> SessionConfig {
         noise_reduction: config.voice.noise_suppression,
         echo: config.voice.echo,
         turns,
+        prepare: config.turn.prepare,
         ..SessionConfig::default()
     }
 }

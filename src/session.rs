@@ -8,6 +8,7 @@ mod filler;
 mod hearing;
 mod idle;
 mod playhead;
+mod prepared;
 mod reply;
 mod respond;
 mod segments;
@@ -79,6 +80,8 @@ struct Session {
     dialogue: Dialogue,
     /// The pause that is being judged.
     judging: Option<Judging>,
+    /// The answer begun in a pause.
+    prepared: Option<prepared::Prepared>,
     /// Turns that are over, whose last words are on their way.
     finishing: VecDeque<Finishing>,
     /// Signals of finished turns on their way to the client.
@@ -133,6 +136,7 @@ impl Session {
             events: call.events,
             dialogue: Dialogue::default(),
             judging: None,
+            prepared: None,
             finishing: VecDeque::new(),
             measuring: FuturesUnordered::new(),
             reply: None,
@@ -185,6 +189,7 @@ impl Session {
             heard = async { match self.finishing.front_mut() { Some(f) => f.heard.next().await, None => std::future::pending().await } } => Woke::Finished(heard),
             heard = async { match &mut self.hearing.utterance { Some(u) => u.heard.next().await, None => std::future::pending().await } } => Woke::Heard(heard),
             step = async { match &mut self.reply { Some(reply) => reply.next().await, None => std::future::pending().await } } => Woke::Reply(step),
+            never = async { match &mut self.prepared { Some(prepared) => prepared.reply.read_ahead().await, None => std::future::pending().await } } => match never {},
             (index, step) = next_of(asides) => Woke::Aside(index, step),
             () = async { match tail { Some(rest) => tokio::time::sleep(rest).await, None => std::future::pending().await } } => Woke::HeardOut,
             Some(measured) = self.measuring.next() => Woke::Measured(measured),
@@ -231,6 +236,7 @@ impl Session {
                     self.language = config.language;
                 }
                 self.config = *config;
+                self.prepared = None;
                 let outputs = self.conversation.follow(rules(&self.config));
                 follow(&mut self.hearing, &self.config);
                 self.tell(Event::Updated).await?;
@@ -254,7 +260,7 @@ impl Session {
             Command::Clear => {
                 self.hearing.utterance = None;
                 self.hearing.quiet();
-                self.judging = None;
+                (self.judging, self.prepared) = (None, None);
                 self.decide(Input::Cleared).await?;
                 self.tell(Event::Cleared).await
             }
@@ -382,8 +388,9 @@ impl Session {
                 Output::Draft => self.draft_pause(),
                 Output::Listen => Box::pin(self.listen()).await?,
                 Output::Ask { early } => self.ask(early).await?,
+                Output::Prepare { at } => self.prepare_for(at),
                 Output::GoOn => {
-                    self.judging = None;
+                    (self.judging, self.prepared) = (None, None);
                     if let Some(utterance) = &mut self.hearing.utterance {
                         utterance.resume();
                     }

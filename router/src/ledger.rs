@@ -103,7 +103,8 @@ impl Permit {
         }
     }
 
-    /// Puts the true use in the place of what was reserved. Once: a second call changes nothing.
+    /// Puts the true use in the place of what was reserved. Without `requests`, nobody asked for it in the end, and none is counted.
+    /// Once: a second call changes nothing.
     pub fn settle(&mut self, now: Duration, used: Use) {
         let receipts = std::mem::take(&mut self.receipts);
         let mut book = self.ledger.lock();
@@ -112,6 +113,8 @@ impl Permit {
             let is_last = receipts[n + 1..].iter().all(|later| later.subject() != receipt.subject());
             if is_last {
                 book.settle(now, receipt, used);
+            } else if used.requests == 0 {
+                book.cancel(now, receipt);
             }
         }
     }

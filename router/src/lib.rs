@@ -69,7 +69,7 @@ pub use object::{
 };
 pub use outcome::{Feedback, VariantKey, VariantOutcome, Winner, winners};
 pub use provider::Provider;
-pub use record::{AttemptRecord, Record, Texts, counts};
+pub use record::{AttemptRecord, Preparation, Record, Texts, counts};
 pub use replicas::{Replica, ReplicaState, Replicas};
 pub use routers::{Listed, RoutersError, Source};
 pub use rule::{RuleCount, Verdict};

@@ -72,11 +72,27 @@ pub struct Record {
     /// From its arrival to the last byte.
     #[serde(rename = "total_ms", serialize_with = "milliseconds")]
     pub total: Option<Duration>,
+    /// What became of an answer that was begun in a pause, before the caller's turn was over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prepared: Option<Preparation>,
     /// Names of the signals that were measured; not what they said.
     pub signals: Vec<&'static str>,
     /// What was said, only where the configuration asks for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub texts: Option<Texts>,
+}
+
+/// What became of an answer that was begun before anybody asked for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Preparation {
+    /// It was asked for.
+    Taken {
+        /// So long after it was begun, milliseconds.
+        ahead_ms: u64,
+    },
+    /// It was not, and nobody heard it.
+    ThrownAway,
 }
 
 /// What was said in a request.

@@ -44,6 +44,13 @@ impl Works {
         self.log.attempts()
     }
 
+    /// Adds what was done elsewhere for the same request.
+    pub fn add(&self, others: &Works) {
+        for attempt in others.attempts() {
+            self.log.begin(attempt);
+        }
+    }
+
     /// The transcriber, its work on the books.
     pub fn transcriber(&self, speakers: &Speakers) -> impl Transcriber + use<> {
         Metered { works: self.clone(), target: speakers.hears.clone(), inner: speakers.transcriber.clone() }

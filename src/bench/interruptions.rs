@@ -165,7 +165,12 @@ impl Ears {
                             underway = None;
                         }
                         Output::GoOn => underway = None,
-                        Output::Announce { .. } | Output::Draft | Output::EndTurn { .. } | Output::Answer | Output::Release(_) => {}
+                        Output::Announce { .. }
+                        | Output::Prepare { .. }
+                        | Output::Draft
+                        | Output::EndTurn { .. }
+                        | Output::Answer
+                        | Output::Release(_) => {}
                     }
                 }
             }

@@ -205,6 +205,8 @@ pub struct Turn {
     pub threshold: Probability,
     /// Sound kept from before the detected start of speech.
     pub padding: Duration,
+    /// Whether an answer is begun, unheard, while a pause only seems to be the end of a turn.
+    pub prepare: bool,
 }
 
 /// Where weights lie.
@@ -469,5 +471,5 @@ fn turn(written: &written::Turn) -> Result<Turn, ConfigError> {
     if !(0.0..=1.0).contains(&written.threshold) {
         return Err(ConfigError::new(format!("turn.threshold: {} is not a probability; it is between 0 and 1", written.threshold)));
     }
-    Ok(Turn { detection, threshold: Probability::new(written.threshold), padding: written.padding })
+    Ok(Turn { detection, threshold: Probability::new(written.threshold), padding: written.padding, prepare: written.prepare })
 }

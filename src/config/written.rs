@@ -166,6 +166,8 @@ pub struct Turn {
     /// Sound kept from before the detected start of speech.
     #[serde(with = "router::duration")]
     pub padding: Duration,
+    /// Whether an answer is begun, unheard, while a pause only seems to be the end of a turn.
+    pub prepare: bool,
 }
 
 impl Default for Turn {
@@ -177,6 +179,7 @@ impl Default for Turn {
             threshold: 0.5,
             silence: Duration::from_millis(500),
             padding: Duration::from_millis(300),
+            prepare: true,
         }
     }
 }

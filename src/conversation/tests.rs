@@ -41,6 +41,7 @@ fn check(rules: Rules, script: &str, expected: &str) {
                 Output::Draft => format!("{} draft", ms(now)),
                 Output::Ask { .. } => format!("{} ask", ms(now)),
                 Output::GoOn => format!("{} go on", ms(now)),
+                Output::Prepare { at } => format!("{} prepare {}", ms(now), ms(at)),
                 Output::EndTurn { at, respond } => format!("{} end {} {}", ms(now), ms(at), if respond { "respond" } else { "wait" }),
                 Output::Answer => format!("{} answer", ms(now)),
                 Output::Forget => format!("{} forget", ms(now)),
@@ -94,6 +95,31 @@ fn unfinished_words_hold_the_turn_open() {
 }
 
 #[test]
+fn an_answer_is_prepared_where_the_turn_is_likely_over_and_its_words_are_known() {
+    let pause = "0 start\n1000 pause\n1064 window\n1128 window\n";
+    let begins = "0 hear, 0 announce 0, 1064 draft, 1128 ask";
+    for (judged, prepared) in [
+        ("0.8 I would like to go home.", ", 1150 prepare 1000"),
+        ("0.6 Where is it?", ", 1150 prepare 1000"),
+        ("0.4 I would like to go home.", ""),
+        ("0.8 I would like to go to the", ""),
+        ("0.8", ""),
+    ] {
+        check(SEMANTIC, &format!("{pause}1150 judged {judged}"), &format!("{begins}{prepared}"));
+    }
+    check(
+        SILENCE,
+        "0 start\n1000 pause\n1210 window\n1250 judged 0.5 Go home.\n1504 window",
+        "0 hear, 0 announce 0, 1210 ask, 1250 prepare 1000, 1504 end 1000 respond",
+    );
+    // Not where another answer is in progress, and not where none is wanted.
+    let silent = Rules { respond: false, ..SEMANTIC };
+    check(silent, &format!("{pause}1150 judged 0.8 Go home."), begins);
+    let uninterrupted = Rules { interrupt: false, ..SEMANTIC };
+    check(uninterrupted, &format!("0 reply 1\n{pause}1150 judged 0.8 Go home."), begins);
+}
+
+#[test]
 fn speech_that_goes_on_voids_the_question() {
     check(
         SEMANTIC,
@@ -125,7 +151,7 @@ fn a_caller_who_says_a_word_interrupts() {
     over_an_answer("1360 window\n1400 words Mm.\n3010 window", "1360 listen, 3010 announce 1000, 3010 interrupt 1");
     over_an_answer(
         "1250 pause\n1320 window\n1380 window\n1400 judged 0.99 Stop.\n1460 window",
-        "1320 draft, 1380 ask, 1400 announce 1000, 1400 interrupt 1, 1460 end 1250 respond",
+        "1320 draft, 1380 ask, 1400 announce 1000, 1400 interrupt 1, 1400 prepare 1250, 1460 end 1250 respond",
     );
 }
 

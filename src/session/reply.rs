@@ -3,6 +3,7 @@
 //! Dropping it stops the model and the synthesizer. Nothing here decides; the session asks it what to send next.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -10,6 +11,7 @@ use tokio::time::Instant;
 use audio::codec::{Codec, CodecEncoder};
 use audio::{Rate, Resampler, Samples};
 use bytes::Bytes;
+use futures::StreamExt;
 use futures::stream::BoxStream;
 use models::{Completion, Delta, ModelError, Piece, Spoken, Word};
 use router::{Decision, RouteError};
@@ -59,6 +61,8 @@ pub(super) struct Reply {
     /// When the first sound left.
     pub first_sound: Option<Instant>,
     stream: Option<BoxStream<'static, Result<Piece, RouteError>>>,
+    /// What was read of the stream before anybody was to hear it; `None` is its end.
+    ahead: VecDeque<Option<Result<Piece, RouteError>>>,
     voice: Option<Encoding>,
 }
 
@@ -99,6 +103,7 @@ impl Reply {
             playhead: Playhead::new(),
             first_sound: None,
             stream: Some(stream),
+            ahead: VecDeque::new(),
             voice,
         })
     }
@@ -108,27 +113,44 @@ impl Reply {
         self.voice.is_some()
     }
 
+    /// Reads on, for later, as much as may be made before it is heard. Never ends. Cancel-safe.
+    pub(super) async fn read_ahead(&mut self) -> Infallible {
+        let mut made: Duration = self.ahead.iter().map(length).sum();
+        while let Some(stream) = self.stream.as_mut().filter(|_| made < MADE) {
+            let piece = stream.next().await;
+            if !matches!(piece, Some(Ok(_))) {
+                self.stream = None;
+            }
+            made += length(&piece);
+            self.ahead.push_back(piece);
+        }
+        std::future::pending().await
+    }
+
     /// What comes next. Cancel-safe: nothing is lost when the future is dropped.
     pub(super) async fn next(&mut self) -> Step {
-        use futures::StreamExt;
         loop {
             let due = self.due();
+            if due.is_some_and(|wait| wait.is_zero()) {
+                return self.send();
+            }
             let full = self.voice.as_ref().is_some_and(|voice| voice.made_length >= MADE);
+            let ahead = if full { None } else { self.ahead.pop_front() };
             let stream = self.stream.as_mut().filter(|_| !full);
-            let piece = match (due, stream) {
-                (Some(wait), _) if wait.is_zero() => return self.send(),
-                (Some(wait), Some(stream)) => tokio::select! {
+            let piece = match (ahead, due, stream) {
+                (Some(piece), ..) => piece,
+                (None, Some(wait), Some(stream)) => tokio::select! {
                     piece = stream.next() => piece,
                     () = tokio::time::sleep(wait) => return self.send(),
                 },
-                (Some(wait), None) => {
+                (None, Some(wait), None) => {
                     tokio::time::sleep(wait).await;
                     return self.send();
                 }
-                (None, Some(stream)) => stream.next().await,
+                (None, None, Some(stream)) => stream.next().await,
                 // Held with nothing left to read: only being let go changes that, which drops this future.
-                (None, None) if self.voice.as_ref().is_some_and(|voice| !voice.made.is_empty()) => std::future::pending().await,
-                (None, None) => return Step::Ended,
+                (None, None, None) if self.voice.as_ref().is_some_and(|voice| !voice.made.is_empty()) => std::future::pending().await,
+                (None, None, None) => return Step::Ended,
             };
             match piece {
                 Some(Ok(Piece::Delta(delta))) => {
@@ -187,6 +209,14 @@ impl Reply {
         let made = &mut voice.made;
         // The last packet is filled with silence; it is too short to count for the pace.
         let _ = voice.encoder.finish(|payload| made.push_back((Bytes::copy_from_slice(payload), Duration::ZERO)));
+    }
+}
+
+/// How long a piece sounds.
+fn length(piece: &Option<Result<Piece, RouteError>>) -> Duration {
+    match piece {
+        Some(Ok(Piece::Spoken(spoken))) => spoken.frame.len().duration(spoken.frame.rate),
+        Some(Ok(Piece::Delta(_) | Piece::Mute(_)) | Err(_)) | None => Duration::ZERO,
     }
 }
 

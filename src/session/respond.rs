@@ -47,6 +47,13 @@ pub(super) struct Tail {
     pub playhead: Playhead,
 }
 
+/// Why no answer began, as the client is told.
+pub(super) struct Refusal {
+    code: &'static str,
+    param: Option<&'static str>,
+    message: String,
+}
+
 impl Session {
     /// Begins an answer.
     pub(super) async fn respond(&mut self, event_id: Option<String>, response: Box<ResponseConfig>) -> Told {
@@ -68,32 +75,46 @@ impl Session {
         self.dialogue.truncate_to(self.config.truncation);
         let mut prompt = self.dialogue.prompt(&self.config, &response, input.as_deref());
         prompt.model = self.model();
+        let name = self.name("resp");
+        let books = match self.open(&name, &prompt) {
+            Ok(books) => books,
+            Err(error) => return self.fail(event_id, "rate_limit_exceeded", None, error.message).await,
+        };
+        match self.compose(name, *response, prompt, books) {
+            Ok((reply, writing)) => self.begin_answer(reply, writing).await,
+            Err(Refusal { code, param, message }) => self.fail(event_id, code, param, message).await,
+        }
+    }
+
+    /// Asks for an answer that nobody is told of yet.
+    pub(super) fn compose(
+        &mut self,
+        name: String,
+        response: ResponseConfig,
+        prompt: Prompt,
+        (account, estimate): (Account, Option<Usage>),
+    ) -> Result<(Reply, Writing), Refusal> {
+        let limited = |error: ApiError| Refusal { code: "rate_limit_exceeded", param: None, message: error.message };
         let facts = Facts { metadata: self.config.metadata.clone(), user: self.config.user.clone(), signals: self.signals.clone() };
         let spoken = response.spoken.unwrap_or(self.config.spoken);
         let voice = self.engines.voice(response.voice.as_ref().or(self.config.voice.as_ref()));
-        let name = self.name("resp");
-        let (account, estimate) = match self.open(&name, &prompt) {
-            Ok(account) => account,
-            Err(error) => return self.fail(event_id, "rate_limit_exceeded", None, error.message).await,
-        };
         let recited = response.say.is_some();
         let (decision, deltas) = match response.say {
             Some(text) => said(text),
             None => match self.engines.router.complete(router::Request { prompt, facts, ..router::Request::default() }) {
-                Ok(answer) => match account.reserve_at_once(&self.engines.router, answer.decision(), estimate) {
-                    Ok(()) => (answer.decision().clone(), account.watch(answer).boxed()),
-                    Err(error) => return self.fail(event_id, "rate_limit_exceeded", None, error.message).await,
-                },
+                Ok(answer) => {
+                    account.reserve_at_once(&self.engines.router, answer.decision(), estimate).map_err(limited)?;
+                    (answer.decision().clone(), account.watch(answer).boxed())
+                }
                 Err(error) => {
                     account.answered(error.status(), Some(error.code().to_owned()));
                     let param = error.param().map(|_| "session.model");
-                    return self.fail(event_id, "invalid_request_error", param, error.to_string()).await;
+                    return Err(Refusal { code: "invalid_request_error", param, message: error.to_string() });
                 }
             },
         };
         let speakers = &self.engines.speakers;
         let synthesizer = account.works(speakers).synthesizer(speakers);
-        let routed = (decision, account);
         let max_tokens = response.max_tokens.or(self.config.max_tokens);
         let stream = if spoken {
             let deltas = match &self.config.filler {
@@ -110,32 +131,33 @@ impl Session {
             deltas.map(|delta| delta.map(models::Piece::Delta)).boxed()
         };
         let id = self.reply_number();
-        self.engines.router.remember(&name, self.config.user.as_deref(), &routed.0);
         let codec = spoken.then_some(self.config.output);
-        let reply = match Reply::new(id, name.clone(), routed, stream, codec) {
-            Ok(reply) => reply,
-            Err(error) => return self.fail(event_id, "invalid_value", Some("session.audio.output.format"), error.to_string()).await,
-        };
-        let writing = Writing {
-            began: Some(Instant::now()),
-            aside: response.aside,
-            metadata: response.metadata,
-            voice: voice.name,
-            max_tokens,
-            ..Writing::default()
-        };
+        let reply = Reply::new(id, name, (decision, account), stream, codec).map_err(|error| Refusal {
+            code: "invalid_value",
+            param: Some("session.audio.output.format"),
+            message: error.to_string(),
+        })?;
+        let writing = Writing { aside: response.aside, metadata: response.metadata, voice: voice.name, max_tokens, ..Writing::default() };
+        Ok((reply, writing))
+    }
+
+    /// The client is told of an answer, and gets it from here on.
+    pub(super) async fn begin_answer(&mut self, reply: Reply, mut writing: Writing) -> Told {
+        self.engines.router.remember(&reply.response, self.config.user.as_deref(), &reply.decision);
+        writing.began = Some(Instant::now());
         let created = described(&reply, &writing, None);
-        let decision = reply.decision.clone();
-        if response.aside {
+        let (response, decision) = (reply.response.clone(), reply.decision.clone());
+        if writing.aside {
             self.asides.push((reply, writing));
         } else {
+            let id = reply.id;
             self.reply = Some(reply);
             self.writing = writing;
             (self.tail, self.idle_since) = (None, None);
             self.decide_now(Input::ReplyBegan(id));
         }
         self.tell(Event::ResponseCreated(Box::new(created))).await?;
-        self.tell(Event::Routed { response: name, decision }).await
+        self.tell(Event::Routed { response, decision }).await
     }
 
     /// Opens the books of an answer, if its caller has room for it. It takes with it what was heard since the last one.

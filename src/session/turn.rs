@@ -109,6 +109,14 @@ impl Session {
         Box::pin(self.judged()).await
     }
 
+    /// Begins an answer to the words before the pause, which probably ends the turn.
+    pub(super) fn prepare_for(&mut self, at: Samples) {
+        if let Some(Judging { words: Words::Known(words), .. }) = &self.judging {
+            let words = words.clone();
+            self.prepare(at, &words);
+        }
+    }
+
     pub(super) async fn judged_by_sound(&mut self, over: Result<Probability, ModelError>) -> Told {
         let over = over.unwrap_or_else(|error| {
             warn!(call = %self.id, %error, "A pause could not be judged by its sound.");
@@ -249,6 +257,7 @@ impl Session {
             Ok(utterance) => self.transcribed(finishing, utterance).await,
             Err(message) => {
                 warn!(call = %self.id, item = %finishing.item, %message, "A turn could not be transcribed.");
+                self.prepared = None;
                 self.tell(Event::TranscriptFailed { item: finishing.item, message }).await
             }
         }
@@ -304,8 +313,14 @@ impl Session {
     async fn respond_to_turn(&mut self, respond: Option<Box<ResponseConfig>>, words: &str) -> Told {
         match respond {
             // Sound without words is nothing to answer.
-            Some(response) if !words.is_empty() => self.respond(None, response).await,
-            _ => Ok(()),
+            Some(response) if !words.is_empty() => match self.take_prepared() {
+                Some((reply, writing)) => self.begin_answer(reply, writing).await,
+                None => self.respond(None, response).await,
+            },
+            _ => {
+                self.prepared = None;
+                Ok(())
+            }
         }
     }
 

@@ -34,10 +34,7 @@ async fn requests_are_read_in_every_form_that_http_allows() {
         // In chunks, with a trailer.
         format!("{head}transfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n{chunked}0\r\nx-sum: 1\r\n\r\n"),
         format!("POST {CHAT} HTTP/1.0\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len()),
-        format!(
-            "POST http://timbre.example.org{CHAT} HTTP/1.1\r\nhost: timbre.example.org\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        ),
+        format!("POST http://timbre{CHAT} HTTP/1.1\r\nhost: timbre\r\ncontent-length: {}\r\n\r\n{body}", body.len()),
         format!(
             "POST {CHAT}?beta=true HTTP/1.1\r\nHOST: x\r\nContent-Type: Application/JSON; Charset=UTF-8\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()

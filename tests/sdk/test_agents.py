@@ -29,7 +29,8 @@ async def openai_python(beta: bool):
     from openai import AsyncOpenAI
 
     seen = []
-    client = AsyncOpenAI(base_url=URL, api_key=KEY)
+    # The beta client speaks TLS unless it is told otherwise.
+    client = AsyncOpenAI(base_url=URL, websocket_base_url=URL.replace("http", "ws", 1), api_key=KEY)
     realtime = client.beta.realtime if beta else client.realtime
     spoken = "response.audio" if beta else "response.output_audio"
     tools = [{"type": "function", "name": "get_weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}]

@@ -122,6 +122,8 @@ pub struct SessionConfig {
     pub echo: EchoCancellation,
     /// How turns end.
     pub turns: TurnDetection,
+    /// Whether an answer is begun, unheard, while a pause only seems to be the end of a turn.
+    pub prepare: bool,
     /// What answers are encoded in.
     pub output: Codec,
     /// Who speaks; `None`: the server's default.
@@ -211,6 +213,7 @@ impl Default for SessionConfig {
             noise_reduction: false,
             echo: EchoCancellation::Off,
             turns: TurnDetection::Semantic { eagerness: Eagerness::Medium, then: AfterTurn { respond: true, interrupt: true } },
+            prepare: true,
             output: pcm,
             voice: None,
             tools: Vec::new(),

@@ -110,7 +110,7 @@ impl Book {
 
     /// Puts `used` tokens and money in the place of what was reserved.
     pub(super) fn settle(&mut self, now: Duration, receipt: &Receipt, used: Use) {
-        self.correct(now, receipt, Use { requests: receipt.estimate.requests, ..used });
+        self.correct(now, receipt, Use { requests: receipt.estimate.requests.min(used.requests), ..used });
     }
 
     /// Takes back all that was reserved, the request with it.

@@ -1,6 +1,7 @@
 //! What becomes of a request: it is counted, paid for and recorded once its last byte has gone, or its caller has.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use axum::http::HeaderMap;
 use axum::http::header::CACHE_CONTROL;
@@ -10,8 +11,8 @@ use models::{Delta, Message, Prompt, Role, Usage};
 use router::cost::prompt_tokens;
 use router::limit::{KeyId, Policy, Use};
 use router::{
-    Answer, Attempt, AttemptLog, CacheControl, CacheReport, Cost, Decision, Ledger, Lookup, Record, RouteError, Router, Scope, Speakers,
-    Texts, Work, Works,
+    Answer, Attempt, AttemptLog, CacheControl, CacheReport, Cost, Decision, Ledger, Lookup, Preparation, Record, RouteError, Router, Scope,
+    Speakers, Texts, Work, Works,
 };
 use tokio::time::Instant;
 
@@ -22,6 +23,8 @@ use crate::{ApiError, LiveCalls, RecordSink};
 
 /// Tokens that an answer is taken to have where nobody bounds it, until it is known.
 const USUAL_ANSWER: u64 = 512;
+/// Status of an answer that nobody asked for in the end: nginx's for a client that has gone.
+const UNHEARD: u16 = 499;
 /// Longest text of a record, bytes; what is longer is cut.
 const LONGEST_TEXT: usize = 64 * 1_024;
 
@@ -89,6 +92,24 @@ impl Account {
     /// Opens one for a response of a call, with the work that led to it. It began when the caller stopped to speak, or asked for it. Its
     /// caller must have room for it at once: who speaks does not wait in a queue.
     pub fn of_response(books: &Books, id: &str, began: Instant, works: Works) -> Result<Account, ApiError> {
+        let ticket = admitted(books);
+        let account = Account::of_answer(books, id, began, works);
+        account.belongs_to(books.key, ticket.as_ref().cloned().unwrap_or_default());
+        ticket.map(|_| account.clone()).inspect_err(|error| account.answered(error.status, error.code.map(str::to_owned)))
+    }
+
+    /// The same for an answer that nobody has asked for yet; unless it is taken, it is thrown away unheard. Nothing is noted where there is
+    /// no room for it.
+    pub fn of_prepared(books: &Books, id: &str, began: Instant, works: Works) -> Result<Account, ApiError> {
+        let ticket = admitted(books)?;
+        let account = Account::of_answer(books, id, began, works);
+        account.belongs_to(books.key, ticket);
+        let record = &mut account.lock().record;
+        (record.prepared, record.status) = (Some(Preparation::ThrownAway), UNHEARD);
+        Ok(account.clone())
+    }
+
+    fn of_answer(books: &Books, id: &str, began: Instant, works: Works) -> Account {
         let record = Record {
             id: id.to_owned(),
             time: super::now_ms().saturating_sub(began.elapsed().as_millis() as u64),
@@ -99,13 +120,7 @@ impl Account {
             ..Record::default()
         };
         let state = State { record, works: Some(works), ..State::default() };
-        let account = Account(Arc::new(Open { began, sink: books.sink.clone(), state: Mutex::new(state) }));
-        let ticket = match books.ledger.is_free() {
-            true => Ok(Ticket::default()),
-            false => at_once(async { Ok(Ticket::of(books.ledger.admit(super::limit::now(), books.key).await?)) }),
-        };
-        account.belongs_to(books.key, ticket.as_ref().cloned().unwrap_or_default());
-        ticket.map(|_| account.clone()).inspect_err(|error| account.answered(error.status, error.code.map(str::to_owned)))
+        Account(Arc::new(Open { began, sink: books.sink.clone(), state: Mutex::new(state) }))
     }
 
     /// As `reserve`, without a queue.
@@ -138,6 +153,18 @@ impl Account {
     pub fn speaks(&self) {
         let took = self.0.began.elapsed();
         self.lock().record.first_audio.get_or_insert(took);
+    }
+
+    /// Somebody asked for what was prepared, `ahead` after it was begun: what was heard for it is on its books.
+    pub fn takes(&self, heard: &Works, ahead: Duration, signals: Vec<&'static str>) {
+        let took = self.0.began.elapsed();
+        let mut state = self.lock();
+        state.works.get_or_insert_default().add(heard);
+        let record = &mut state.record;
+        (record.prepared, record.status) = (Some(Preparation::Taken { ahead_ms: ahead.as_millis() as u64 }), 200);
+        (record.signals, record.transcript) = (signals, Some(took));
+        // Nobody could see it before.
+        record.first_content = record.first_content.map(|_| took);
     }
 
     /// Whose it is, and their place among those that run.
@@ -298,6 +325,14 @@ fn attempts(works: Option<&Works>, log: Option<&AttemptLog>) -> Vec<Attempt> {
     attempts
 }
 
+/// A place for one more answer of a call.
+fn admitted(books: &Books) -> Result<Ticket, ApiError> {
+    match books.ledger.is_free() {
+        true => Ok(Ticket::default()),
+        false => at_once(async { Ok(Ticket::of(books.ledger.admit(super::limit::now(), books.key).await?)) }),
+    }
+}
+
 /// What needs no waiting; a refusal where it does.
 fn at_once<T>(entering: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
     let busy = || ApiError::new(429, "concurrency_limit", "As many of your requests run as may run at once; wait for one of them to end.");
@@ -365,7 +400,9 @@ impl Drop for Open {
         }
         let used = record.attempts.iter().filter_map(|attempt| attempt.usage).map(|usage| usage.input_tokens + usage.output_tokens);
         let cost = Cost::from_nano_usd(record.cost_nano_usd.unwrap_or(0));
-        ticket.settle(Use { requests: 1, tokens: used.sum(), cost });
+        // What nobody asked for is no request of theirs.
+        let requests = u64::from(record.prepared != Some(Preparation::ThrownAway));
+        ticket.settle(Use { requests, tokens: used.sum(), cost });
         if let Some(sink) = &self.sink {
             record.total = Some(self.began.elapsed());
             (sink.take)(record);
