@@ -130,14 +130,14 @@ test('a call outlives the connection that carries it', () =>
       assert.ok((await candidates()).some((fragment) => !before.includes(fragment)), 'ICE began anew');
       assert.equal(await page.evaluate(() => window.__heard.connections.length), 1);
 
-      // Another connection.
-      renewal = renewed();
-      await page.evaluate(() => {
-        const [connection] = window.__heard.connections;
+      // Another connection. One that is closed says goodbye, and the call ends; one that breaks does not.
+      const breaks = () => {
+        const connection = window.__heard.connections.at(-1);
         Object.defineProperty(connection, 'connectionState', { value: 'failed' });
-        connection.close();
         connection.dispatchEvent(new Event('connectionstatechange'));
-      });
+      };
+      renewal = renewed();
+      await page.evaluate(breaks);
       assert.equal((await renewal).status(), 200);
       await page.waitForFunction(() => window.__heard.connections[1]?.connectionState === 'connected');
       await says('And are you still there?');
@@ -146,12 +146,7 @@ test('a call outlives the connection that carries it', () =>
 
       // A call that the server has given up is over, and the page says so.
       await page.route('**/v1/realtime/calls/*', (route) => route.fulfill({ status: 404, body: '{}' }));
-      await page.evaluate(() => {
-        const connection = window.__heard.connections[1];
-        Object.defineProperty(connection, 'connectionState', { value: 'failed' });
-        connection.close();
-        connection.dispatchEvent(new Event('connectionstatechange'));
-      });
+      await page.evaluate(breaks);
       await phase(page, 'error');
       assert.match(await notice(page).innerText(), /The connection broke off/);
     }, { expected: /404/ }),
