@@ -12,9 +12,9 @@ use router::limit::{Standing, Standings};
 use serde_json::{Value, json};
 
 use super::{Asked, Dialect, Playing, Realtime};
-use crate::call::{EchoCancellation, 
-    AfterTurn, CallError, Command, Content, Eagerness, Ending, Event, Filler, InputItem, Item, ItemContent, MOST_TOKENS, Place, Request,
-    Response, Routed, Segments, SessionConfig, Status, Truncation, TurnDetection,
+use crate::call::{
+    AfterTurn, CallError, Command, Content, Eagerness, EchoCancellation, Ending, Event, Filler, InputItem, Item, ItemContent, MOST_TOKENS,
+    Place, Request, Response, Routed, Segments, SessionConfig, Status, Truncation, TurnDetection,
 };
 
 const THEN: AfterTurn = AfterTurn { respond: true, interrupt: true };
