@@ -120,6 +120,7 @@ fn engines(attention: Attention) -> Arc<Engines> {
         },
         voice_activity: VoiceActivity::Level(0.001),
         turn: None,
+        mcp: Arc::new(models::mcp::NoMcp),
         denoiser: None,
         default_voice: "tone".to_owned(),
     })
