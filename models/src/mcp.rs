@@ -183,15 +183,6 @@ pub trait McpConnection: Send + Sync {
     fn call(self: Arc<Self>, tool: String, arguments: Map<String, Value>) -> BoxFuture<'static, Result<String, McpError>>;
 }
 
-/// Stands where no server can be reached: it says so.
-pub struct NoMcp;
-
-impl McpConnector for NoMcp {
-    fn connect(&self, _: &McpServer) -> BoxFuture<'static, Result<Connected, McpError>> {
-        Box::pin(async { Err(McpError::Http { status: 403, message: "no MCP server is reached from here".to_owned() }) })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

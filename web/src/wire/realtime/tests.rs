@@ -14,8 +14,10 @@ use serde_json::{Value, json};
 use super::{Asked, Dialect, Playing, Realtime};
 use crate::call::{
     AfterTurn, CallError, Command, Content, Eagerness, Ending, Event, Filler, InputItem, Item, ItemContent, MOST_TOKENS, Place, Request,
-    Response, Routed, Segments, SessionConfig, Status, Truncation, TurnDetection,
+    Response, Routed, Segments, SessionConfig, Status, Toolset, Truncation, TurnDetection,
 };
+
+mod mcp;
 
 const THEN: AfterTurn = AfterTurn { respond: true, interrupt: true };
 
