@@ -230,8 +230,17 @@ fn not_sent(error: &(dyn Error + Send + Sync + 'static)) -> McpError {
         Some(StreamableHttpError::UnexpectedEndOfStream | StreamableHttpError::Sse(_)) => {
             http(502, "the server's answer broke off".to_owned())
         }
+        // The SDK keeps the status of other refusals in words alone.
+        Some(StreamableHttpError::UnexpectedServerResponse(said)) if refusal(said).is_some() => {
+            http(refusal(said).unwrap_or(502), format!("the server answered {}", said.trim_start_matches("HTTP ")))
+        }
         _ => McpError::Protocol { code: -32_600, message: format!("this is no answer of an MCP server: {error}") },
     }
+}
+
+/// The status in `HTTP 403 Forbidden: ...`.
+fn refusal(said: &str) -> Option<u16> {
+    said.strip_prefix("HTTP ")?.get(..3)?.parse().ok()
 }
 
 /// What must not be repeated from a server's complaints.

@@ -102,7 +102,8 @@ fn keys_are_not_told_back_and_what_is_told_back_may_be_sent_again() {
     let error = session.receive(&aside.to_string()).expect_err("no servers there");
     assert_eq!(error.code, "unsupported_tool");
     // At another place it is another server, which is not told the keys of this one.
-    let moved = json!([{ "type": "mcp", "server_label": "docs", "server_url": "https://evil.example.com/mcp", "headers": { "x-key": "***" } }]);
+    let moved =
+        json!([{ "type": "mcp", "server_label": "docs", "server_url": "https://evil.example.com/mcp", "headers": { "x-key": "***" } }]);
     let moved = update(&mut session, moved).expect("it is right").servers.remove(0);
     assert_eq!((moved.authorization, moved.headers[0].1.reveal()), (None, "***"));
 }
