@@ -1,5 +1,6 @@
 //! The items of a conversation, in order, and the prompt that a model gets of them.
 
+use models::mcp::McpError;
 use models::{Message, Part, Prompt, Role, ToolCall, Word};
 use router::cost::prompt_tokens;
 use serde_json::json;
@@ -63,6 +64,18 @@ impl Dialogue {
         let ItemContent::McpCall(call) = &mut entry.item.content else { return None };
         change(call);
         Some(entry.item.clone())
+    }
+
+    /// What became of the call of a tool that is in the named item: the item then, if it is there. Where others have spoken since, it stands
+    /// behind what they said from now on: that is where the model has to answer it.
+    pub(super) fn end_mcp_call(&mut self, id: &str, outcome: Result<String, McpError>) -> Option<Item> {
+        let item = self.mcp_call(id, |call| call.outcome = Some(outcome))?;
+        let at = self.items.iter().position(|entry| entry.item.id == id)?;
+        if self.items[at..].iter().any(|entry| matches!(entry.item.content, ItemContent::Message { .. })) {
+            let entry = self.items.remove(at);
+            self.items.push(entry);
+        }
+        Some(item)
     }
 
     /// The message of an answer, if it has one that was spoken.
@@ -292,6 +305,41 @@ mod tests {
         assert_eq!(cut, Some(vec![Role::System, Role::User, Role::Assistant, Role::User]), "an output goes with its call");
         assert_eq!(within(1), [Role::System, Role::User]);
         assert_eq!(sent(Truncation::Retain { ratio: 0.0, most: 100 }), [Role::System, Role::User]);
+    }
+
+    #[test]
+    fn calls_of_tools_are_told_with_what_they_came_to() {
+        let offered = |called: &str| McpCall {
+            server: "home".into(),
+            tool: called.into(),
+            called: called.into(),
+            arguments: String::new(),
+            approval: None,
+            outcome: None,
+        };
+        let item = |id: &str, content| Item { id: id.into(), content, status: Status::Completed };
+        let mut dialogue = Dialogue::default();
+        dialogue.add(said("ask", Role::User, "How is it?"), None);
+        dialogue.add(item("a", ItemContent::McpCall(offered("first"))), None);
+        dialogue.add(item("b", ItemContent::McpCall(offered("second"))), None);
+        dialogue.add(item("f", ItemContent::FunctionCall { call_id: "f".into(), name: "third".into(), arguments: "{}".into() }), None);
+        let told = |dialogue: &Dialogue| -> Vec<String> {
+            let prompt = dialogue.prompt(&SessionConfig::default(), &ResponseConfig::default(), None);
+            let short = |message: &Message| match &message.tool_call_id {
+                Some(id) => format!("{id}: {}", message.words()),
+                None => message.tool_calls.iter().fold(message.words(), |words, call| format!("{words}+{}{}", call.name, call.arguments)),
+            };
+            prompt.messages.iter().map(short).collect()
+        };
+        let calls = "+first{}+second{}+third{}";
+        let none = "(There is no result yet.)";
+        assert_eq!(told(&dialogue), ["How is it?", calls, &format!("a: {none}"), &format!("b: {none}")]);
+        dialogue.end_mcp_call("a", Ok("fine".into()));
+        assert_eq!(told(&dialogue), ["How is it?", calls, "a: fine", &format!("b: {none}")]);
+        dialogue.add(said("more", Role::User, "Well?"), None);
+        dialogue.end_mcp_call("b", Err(McpError::Execution { message: "no".into() }));
+        assert_eq!(told(&dialogue), ["How is it?", "+first{}+third{}", "a: fine", "Well?", "+second{}", "b: Error: no"]);
+        assert_eq!(dialogue.end_mcp_call("nobody", Ok(String::new())), None);
     }
 
     #[test]

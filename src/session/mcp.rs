@@ -458,7 +458,7 @@ impl Session {
             let ms = since.elapsed().as_millis() as u64;
             let error = outcome.as_ref().err().map(tracing::field::display);
             info!(call = %self.id, response = %place.response, server = job.offered.server, tool = job.offered.tool, ms, error, "A tool was called.");
-            let whole = self.dialogue.mcp_call(&id, |call| call.outcome = Some(outcome));
+            let whole = self.dialogue.end_mcp_call(&id, outcome);
             let together = self.mcp.calls.values().any(|other| other.place.response == place.response);
             self.tell(Event::McpCalled { place, progress }).await?;
             if let Some(item) = whole {
