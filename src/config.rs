@@ -7,6 +7,7 @@
 mod cache;
 mod checked;
 mod limit;
+mod mcp;
 mod phone;
 mod provider;
 mod record;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use audio::Probability;
 use futures::stream::{self, BoxStream, StreamExt};
 use models::denoise::{Denoiser, Denoising};
+use models::mcp::McpConnector;
 use models::vad::{VoiceDetector, VoiceState};
 use models::{ErrorKind, Heard, Hint, ModelError, Sound, Spoken, Synthesizer, Transcriber, TurnDetector, Voice};
 use router::{Router, Speakers};
@@ -58,6 +59,8 @@ pub struct Engines {
     pub voice_activity: VoiceActivity,
     /// Judges pauses; without it every pause is judged by its length and the words.
     pub turn: Option<Arc<dyn TurnDetector>>,
+    /// Reaches the MCP servers that callers name.
+    pub mcp: Arc<dyn McpConnector>,
     /// Suppresses noise.
     pub denoiser: Option<Arc<Denoiser>>,
     /// The voice that speaks where the client names none that the synthesizer has.

@@ -141,6 +141,6 @@ async fn shutdown_signal() {
 /// Logs go to stderr, `TIMBRE_LOG` chooses what (default: our own, at info).
 fn log_to_stderr() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("TIMBRE_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,timbre=info,web=info,router=info,models=info,ort=error"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,timbre=info,web=info,router=info,models=info,ort=error,rmcp=off"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }

@@ -10,6 +10,7 @@ use futures::stream::{self, BoxStream, StreamExt};
 use models::denoise::Denoiser;
 use models::embed::MiniLm;
 use models::llm::presets::Wire;
+use models::mcp::McpClient;
 use models::remote::Endpoint;
 use models::turn::SmartTurn;
 use models::vad::VoiceDetector;
@@ -117,9 +118,10 @@ pub fn engines(config: &Config) -> Result<Engines> {
     };
     let (hears, speaks) = (config.voice.transcriber.target(), config.voice.synthesizer.target());
     let speakers = Speakers { transcriber, hears, synthesizer, speaks, price: Some(price) };
+    let mcp = Arc::new(McpClient::new(config.mcp.clone()).map_err(anyhow::Error::msg)?);
     if !holds_calls(config) {
         let voice_activity = VoiceActivity::Level(1.0);
-        return Ok(Engines { router, speakers, voice_activity, turn: None, denoiser: None, default_voice });
+        return Ok(Engines { router, speakers, voice_activity, turn: None, mcp, denoiser: None, default_voice });
     }
     let denoiser = if weights.file("gtcrn", "gtcrn_simple.onnx").is_ok() { Some(Arc::new(Denoiser::load(&weights)?)) } else { None };
     Ok(Engines {
@@ -127,6 +129,7 @@ pub fn engines(config: &Config) -> Result<Engines> {
         speakers,
         voice_activity: VoiceActivity::Silero(Arc::new(VoiceDetector::load(&weights)?)),
         turn: Some(Arc::new(SmartTurn::load(&weights, threads())?)),
+        mcp,
         denoiser,
         default_voice,
     })

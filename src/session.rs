@@ -7,6 +7,7 @@ mod echo;
 mod filler;
 mod hearing;
 mod idle;
+mod mcp;
 mod playhead;
 mod prepared;
 mod reply;
@@ -96,6 +97,8 @@ struct Session {
     /// Items of the answer in flight.
     writing: respond::Writing,
     asides: Vec<(Reply, respond::Writing)>,
+    /// Servers whose tools are called from here.
+    mcp: mcp::Mcp,
     /// The caller's usual voice.
     baseline: Arc<Mutex<Baseline>>,
     language: Option<Language>,
@@ -116,6 +119,7 @@ enum Woke {
     Aside(usize, reply::Step),
     HeardOut,
     Idled,
+    Mcp(mcp::Happened),
 }
 
 impl Session {
@@ -145,6 +149,7 @@ impl Session {
             filled: filler::LastSaid::default(),
             writing: respond::Writing::default(),
             asides: Vec::new(),
+            mcp: mcp::Mcp::default(),
             baseline: Arc::default(),
             signals: None,
             names: 0,
@@ -153,6 +158,9 @@ impl Session {
     }
 
     async fn run(mut self) -> u64 {
+        if self.follow_servers().await.is_err() {
+            return 0;
+        }
         loop {
             let woke = self.wake().await;
             let told = match woke {
@@ -167,6 +175,7 @@ impl Session {
                 Woke::Aside(index, step) => self.aside_step(index, step).await,
                 Woke::HeardOut => self.heard_out().await,
                 Woke::Idled => self.idled().await,
+                Woke::Mcp(happened) => self.happened(happened).await,
             };
             if told.is_err() {
                 break;
@@ -182,7 +191,9 @@ impl Session {
         let judging = self.judging.as_mut().and_then(|judging| judging.sound.as_mut());
         let asides = &mut self.asides;
         let tail = self.tail.as_ref().filter(|tail| !tail.playhead.is_held()).map(|tail| tail.playhead.unheard());
-        let idled = self.idle_since.zip(self.config.idle_timeout).map(|(since, most)| since + most);
+        let idled = self.idle_since.zip(self.config.idle_timeout).filter(|_| !self.mcp.is_busy()).map(|(since, most)| since + most);
+        let speaks = self.hearing.utterance.as_ref().is_some_and(|utterance| utterance.announced);
+        let quiet = self.reply.is_none() && self.finishing.is_empty() && !speaks;
         tokio::select! {
             biased;
             over = async { match judging { Some(sound) => sound.await, None => std::future::pending().await } } => Woke::Judged(over),
@@ -194,6 +205,7 @@ impl Session {
             () = async { match tail { Some(rest) => tokio::time::sleep(rest).await, None => std::future::pending().await } } => Woke::HeardOut,
             Some(measured) = self.measuring.next() => Woke::Measured(measured),
             () = async { match idled { Some(at) => tokio::time::sleep_until(at).await, None => std::future::pending().await } } => Woke::Idled,
+            happened = self.mcp.next(quiet) => Woke::Mcp(happened),
             // Sound is handled in order with the commands around it: those after it wait until it is through.
             () = std::future::ready(()), if window => Woke::Window,
             request = self.commands.recv(), if !window && room => Woke::Command(request),
@@ -240,6 +252,7 @@ impl Session {
                 let outputs = self.conversation.follow(rules(&self.config));
                 follow(&mut self.hearing, &self.config);
                 self.tell(Event::Updated).await?;
+                self.follow_servers().await?;
                 self.perform(outputs).await
             }
             Command::Append(bytes) => match self.hearing.append(&bytes) {
@@ -305,12 +318,25 @@ impl Session {
             return self.fail(event_id, "item_exists", Some("item.id"), format!("there is already an item {:?}", item.id)).await;
         }
         item.status = Status::Completed;
+        let approval = match &item.content {
+            ItemContent::McpApprovalResponse { request, approve, reason } => match self.awaits_approval(request) {
+                Some(call) => Some((call, *approve, reason.clone())),
+                None => {
+                    let message = format!("no call waits for the approval {request:?}");
+                    return self.fail(event_id, "item_not_found", Some("item.approval_request_id"), message).await;
+                }
+            },
+            _ => None,
+        };
         let Some(before) = self.dialogue.add(item.clone(), after.as_deref()) else {
             let message = format!("there is no item {:?} in this conversation", after.unwrap_or_default());
             return self.fail(event_id, "item_not_found", Some("previous_item_id"), message).await;
         };
         self.tell(Event::ItemAdded { after: before.clone(), item: item.clone() }).await?;
         self.tell(Event::ItemDone { after: before, item: item.clone() }).await?;
+        if let Some((call, approve, reason)) = approval {
+            return self.approved(&call, approve, reason).await;
+        }
         if let ItemContent::Message { parts, .. } = item.content {
             for part in parts {
                 if let Content::Audio { pcm: Some(bytes), transcript: None } = part {

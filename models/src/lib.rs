@@ -19,12 +19,14 @@ mod language;
 pub mod llm;
 #[cfg(feature = "fetch")]
 mod manifest;
+pub mod mcp;
 mod measure;
 mod prompt;
 #[cfg(feature = "remote")]
 pub mod remote;
 mod reply;
 pub mod search;
+mod secret;
 mod signals;
 pub mod sse;
 pub mod stt;
@@ -61,6 +63,7 @@ pub use measure::{Baseline, measure};
 pub use prompt::{Message, Part, Prompt, Role, Sampling, Tool, ToolCall};
 pub use reply::{Piece, read_aloud};
 pub use search::{SearchBackend, WebSearch};
+pub use secret::Secret;
 pub use signals::{Emotion, EmotionLabel, Measured, SignalKind, SignalSet, Signals};
 pub use utterance::{Partial, Segment, Utterance, Word};
 pub use voice::{Spoken, Voice};

@@ -1,6 +1,5 @@
 //! What every engine behind a base URL shares: the client, the key, and what an HTTP answer means.
 
-use std::fmt;
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
@@ -9,6 +8,7 @@ use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 
+pub use crate::Secret;
 use crate::{ErrorKind, ModelError, Prompt};
 
 /// Longest wait for a connection. A round trip round the world with TLS takes under a second.
@@ -19,28 +19,6 @@ pub(crate) const HEAD: Duration = Duration::from_secs(120);
 const LONGEST_ERROR: usize = 64 * 1_024;
 /// Longest `retry-after` that is believed.
 const LONGEST_RETRY: f64 = 86_400.0;
-
-/// A key. It is shown nowhere.
-#[derive(Clone, PartialEq, Eq, Default)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Hides `key`.
-    pub fn new(key: impl Into<String>) -> Secret {
-        Secret(key.into())
-    }
-
-    /// The key itself, for the one place that sends or compares it.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
 
 /// Where a key stands in a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -207,7 +185,7 @@ pub(crate) fn broken(target: &str, error: &reqwest::Error) -> ModelError {
 }
 
 /// An error and its causes on one line, without the URL: a base URL may carry a key.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = String::new();
     let mut next = Some(error);
     while let Some(error) = next {

@@ -10,6 +10,7 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use models::llm::presets::Wire;
 use models::llm::quirks::Quirks;
+use models::mcp::Reach;
 use models::remote::{Endpoint, Secret};
 use models::{Delta, ErrorKind, Language, LanguageModel, ModelError, Prompt};
 use router::limit::Policy;
@@ -66,6 +67,8 @@ pub struct Config {
     pub record: Option<RecordConfig>,
     /// Who searches the web for models that cannot; `None`: nobody.
     pub search: Option<SearchConfig>,
+    /// Which MCP servers a realtime session may name.
+    pub mcp: Reach,
     /// Who answers prompts; `embedded` is one of them where models run in this process.
     pub providers: Vec<ProviderConfig>,
     /// Routers; their rules compile.
@@ -304,6 +307,7 @@ impl Written {
             semantic: self.cache.semantic,
             record: self.record.check(environment)?,
             search: self.search.check(environment)?,
+            mcp: self.mcp.check()?,
             models: Models {
                 local: self.models.local,
                 folder: self.models.folder.clone().unwrap_or_else(models::Weights::default_folder),

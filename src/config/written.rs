@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cache::Cache;
 use super::limit::Limits;
+use super::mcp::Mcp;
 use super::phone::Phone;
 use super::record::Record;
 use super::search::Search;
@@ -42,6 +43,8 @@ pub struct Written {
     pub record: Record,
     /// Who searches the web for models that cannot.
     pub search: Search,
+    /// Which servers of tools a realtime session may name.
+    pub mcp: Mcp,
     /// Who answers prompts, besides the embedded models.
     pub provider: Vec<Provider>,
     /// Routers, called as `timbre/<name>`.
@@ -63,6 +66,7 @@ impl Default for Written {
             cache: Cache::default(),
             record: Record::default(),
             search: Search::default(),
+            mcp: Mcp::default(),
             provider: Vec::new(),
             router: Vec::new(),
         }

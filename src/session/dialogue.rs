@@ -1,9 +1,10 @@
 //! The items of a conversation, in order, and the prompt that a model gets of them.
 
+use models::mcp::McpError;
 use models::{Message, Part, Prompt, Role, ToolCall, Word};
 use router::cost::prompt_tokens;
 use serde_json::json;
-use web::call::{Content, Item, ItemContent, ItemId, ResponseConfig, SessionConfig, Truncation};
+use web::call::{Content, Item, ItemContent, ItemId, McpCall, ResponseConfig, SessionConfig, Truncation};
 
 /// Items kept at most: a call of an hour has a few hundred. The oldest are forgotten first.
 const MOST_ITEMS: usize = 1_000;
@@ -49,6 +50,32 @@ impl Dialogue {
         if let Some(entry) = self.items.iter_mut().find(|entry| entry.item.id == item.id) {
             *entry = Entry { item, words, answer: Some(answer.to_owned()), left_out: entry.left_out };
         }
+    }
+
+    /// Puts a whole item in the place of its beginning; whether that is still there.
+    pub(super) fn settle(&mut self, item: Item) -> bool {
+        let entry = self.items.iter_mut().find(|entry| entry.item.id == item.id);
+        entry.map(|entry| entry.item = item).is_some()
+    }
+
+    /// Changes the call of a tool that is in the named item: the item then, if it is there.
+    pub(super) fn mcp_call(&mut self, id: &str, change: impl FnOnce(&mut McpCall)) -> Option<Item> {
+        let entry = self.items.iter_mut().find(|entry| entry.item.id == id)?;
+        let ItemContent::McpCall(call) = &mut entry.item.content else { return None };
+        change(call);
+        Some(entry.item.clone())
+    }
+
+    /// What became of the call of a tool that is in the named item: the item then, if it is there. Where others have spoken since, it stands
+    /// behind what they said from now on: that is where the model has to answer it.
+    pub(super) fn end_mcp_call(&mut self, id: &str, outcome: Result<String, McpError>) -> Option<Item> {
+        let item = self.mcp_call(id, |call| call.outcome = Some(outcome))?;
+        let at = self.items.iter().position(|entry| entry.item.id == id)?;
+        if self.items[at..].iter().any(|entry| matches!(entry.item.content, ItemContent::Message { .. })) {
+            let entry = self.items.remove(at);
+            self.items.push(entry);
+        }
+        Some(item)
     }
 
     /// The message of an answer, if it has one that was spoken.
@@ -113,7 +140,7 @@ impl Dialogue {
         let Truncation::Retain { ratio, most } = truncation else { return };
         let tokens = |entry: &Entry| {
             let mut messages = Vec::new();
-            add_message(&mut messages, &entry.item);
+            add_messages(&mut messages, [&entry.item]);
             prompt_tokens(&Prompt { messages, ..Prompt::default() })
         };
         let is_kept = |item: &Item| matches!(&item.content, ItemContent::Message { role: Role::System, .. });
@@ -145,8 +172,8 @@ impl Dialogue {
             messages.push(Message::text(Role::System, instructions));
         }
         match input {
-            Some(items) => items.iter().for_each(|item| add_message(&mut messages, item)),
-            None => self.items.iter().filter(|entry| !entry.left_out).for_each(|entry| add_message(&mut messages, &entry.item)),
+            Some(items) => add_messages(&mut messages, items),
+            None => add_messages(&mut messages, self.items.iter().filter(|entry| !entry.left_out).map(|entry| &entry.item)),
         }
         if let Some(silence) = response.silence {
             let text = format!("(The caller has said nothing for {} seconds.)", silence.as_secs());
@@ -155,7 +182,7 @@ impl Dialogue {
         Prompt {
             model: config.model.clone(),
             messages,
-            tools: response.tools.clone().unwrap_or_else(|| config.tools.clone()),
+            tools: response.tools.as_ref().unwrap_or(&config.tools).functions.clone(),
             tool_choice: response.tool_choice.clone().or_else(|| config.tool_choice.clone()),
             sampling: models::Sampling {
                 max_tokens: response.max_tokens.or(config.max_tokens),
@@ -173,32 +200,54 @@ pub(super) fn heard(words: &[Word], ms: u64) -> String {
     words.join(" ")
 }
 
-fn add_message(messages: &mut Vec<Message>, item: &Item) {
-    match &item.content {
-        ItemContent::Message { role, parts } => {
-            let parts: Vec<Part> = parts
-                .iter()
-                .filter_map(|part| match part {
-                    Content::Text(text) => Some(Part::Text(text.clone())),
-                    Content::Audio { transcript, .. } => transcript.clone().filter(|text| !text.is_empty()).map(Part::Text),
-                    Content::Image(url) => Some(Part::Other(json!({ "type": "image_url", "image_url": { "url": url } }))),
-                })
-                .collect();
-            if !parts.is_empty() {
-                messages.push(Message { parts, ..Message::text(*role, "") });
+/// Adds what a model is told of these items. What tools said follows the calls of the same answer, which stand in one message.
+fn add_messages<'a>(messages: &mut Vec<Message>, items: impl IntoIterator<Item = &'a Item>) {
+    let mut said = Vec::new();
+    for item in items {
+        match &item.content {
+            ItemContent::Message { role, parts } => {
+                messages.append(&mut said);
+                let parts: Vec<Part> = parts.iter().filter_map(part).collect();
+                if !parts.is_empty() {
+                    messages.push(Message { parts, ..Message::text(*role, "") });
+                }
             }
-        }
-        ItemContent::FunctionCall { call_id, name, arguments } => {
-            let call = ToolCall { id: call_id.clone(), name: name.clone(), arguments: arguments.clone(), ..ToolCall::default() };
-            // Calls of one answer belong into one message.
-            match messages.last_mut() {
-                Some(last) if last.role == Role::Assistant => last.tool_calls.push(call),
-                _ => messages.push(Message { parts: Vec::new(), tool_calls: vec![call], ..Message::text(Role::Assistant, "") }),
+            ItemContent::FunctionCall { call_id, name, arguments } => add_call(messages, call_id, name, arguments),
+            ItemContent::FunctionCallOutput { call_id, output } => {
+                messages.append(&mut said);
+                messages.push(Message { tool_call_id: Some(call_id.clone()), ..Message::text(Role::Tool, output.clone()) });
             }
+            ItemContent::McpCall(call) => {
+                // A call is never told without what it came to: providers refuse that.
+                add_call(messages, &item.id, &call.called, &call.arguments);
+                let output = match &call.outcome {
+                    Some(Ok(output)) => output.clone(),
+                    Some(Err(error)) => format!("Error: {error}"),
+                    None => "(There is no result yet.)".to_owned(),
+                };
+                said.push(Message { tool_call_id: Some(item.id.clone()), ..Message::text(Role::Tool, output) });
+            }
+            ItemContent::McpTools { .. } | ItemContent::McpApprovalRequest { .. } | ItemContent::McpApprovalResponse { .. } => {}
         }
-        ItemContent::FunctionCallOutput { call_id, output } => {
-            messages.push(Message { tool_call_id: Some(call_id.clone()), ..Message::text(Role::Tool, output.clone()) });
-        }
+    }
+    messages.append(&mut said);
+}
+
+fn part(part: &Content) -> Option<Part> {
+    match part {
+        Content::Text(text) => Some(Part::Text(text.clone())),
+        Content::Audio { transcript, .. } => transcript.clone().filter(|text| !text.is_empty()).map(Part::Text),
+        Content::Image(url) => Some(Part::Other(json!({ "type": "image_url", "image_url": { "url": url } }))),
+    }
+}
+
+/// Calls of one answer belong into one message.
+fn add_call(messages: &mut Vec<Message>, id: &str, name: &str, arguments: &str) {
+    let arguments = if arguments.is_empty() { "{}" } else { arguments };
+    let call = ToolCall { id: id.to_owned(), name: name.to_owned(), arguments: arguments.to_owned(), ..ToolCall::default() };
+    match messages.last_mut() {
+        Some(last) if last.role == Role::Assistant => last.tool_calls.push(call),
+        _ => messages.push(Message { parts: Vec::new(), tool_calls: vec![call], ..Message::text(Role::Assistant, "") }),
     }
 }
 
@@ -256,6 +305,41 @@ mod tests {
         assert_eq!(cut, Some(vec![Role::System, Role::User, Role::Assistant, Role::User]), "an output goes with its call");
         assert_eq!(within(1), [Role::System, Role::User]);
         assert_eq!(sent(Truncation::Retain { ratio: 0.0, most: 100 }), [Role::System, Role::User]);
+    }
+
+    #[test]
+    fn calls_of_tools_are_told_with_what_they_came_to() {
+        let offered = |called: &str| McpCall {
+            server: "home".into(),
+            tool: called.into(),
+            called: called.into(),
+            arguments: String::new(),
+            approval: None,
+            outcome: None,
+        };
+        let item = |id: &str, content| Item { id: id.into(), content, status: Status::Completed };
+        let mut dialogue = Dialogue::default();
+        dialogue.add(said("ask", Role::User, "How is it?"), None);
+        dialogue.add(item("a", ItemContent::McpCall(offered("first"))), None);
+        dialogue.add(item("b", ItemContent::McpCall(offered("second"))), None);
+        dialogue.add(item("f", ItemContent::FunctionCall { call_id: "f".into(), name: "third".into(), arguments: "{}".into() }), None);
+        let told = |dialogue: &Dialogue| -> Vec<String> {
+            let prompt = dialogue.prompt(&SessionConfig::default(), &ResponseConfig::default(), None);
+            let short = |message: &Message| match &message.tool_call_id {
+                Some(id) => format!("{id}: {}", message.words()),
+                None => message.tool_calls.iter().fold(message.words(), |words, call| format!("{words}+{}{}", call.name, call.arguments)),
+            };
+            prompt.messages.iter().map(short).collect()
+        };
+        let calls = "+first{}+second{}+third{}";
+        let none = "(There is no result yet.)";
+        assert_eq!(told(&dialogue), ["How is it?", calls, &format!("a: {none}"), &format!("b: {none}")]);
+        dialogue.end_mcp_call("a", Ok("fine".into()));
+        assert_eq!(told(&dialogue), ["How is it?", calls, "a: fine", &format!("b: {none}")]);
+        dialogue.add(said("more", Role::User, "Well?"), None);
+        dialogue.end_mcp_call("b", Err(McpError::Execution { message: "no".into() }));
+        assert_eq!(told(&dialogue), ["How is it?", "+first{}+third{}", "a: fine", "Well?", "+second{}", "b: Error: no"]);
+        assert_eq!(dialogue.end_mcp_call("nobody", Ok(String::new())), None);
     }
 
     #[test]

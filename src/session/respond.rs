@@ -14,6 +14,7 @@ use web::call::{Content, Ending, Event, InputItem, Item, ItemContent, ItemId, Pl
 use web::{Account, ApiError};
 
 use super::dialogue;
+use super::mcp::{Offer, Offered};
 use super::playhead::Playhead;
 use super::reply::{Reply, Step};
 use super::{Session, Told, filler, segments};
@@ -32,11 +33,22 @@ pub(super) struct Writing {
     max_tokens: Option<u32>,
     /// The message, once it has words.
     message: Option<Place>,
-    /// Calls of functions, by their index in the model's answer: where, and the call's id.
-    calls: Vec<(Place, String)>,
+    /// Tools of MCP servers that its model is offered.
+    offer: Offer,
+    /// Calls, by their index in the model's answer.
+    calls: Vec<(Place, Called)>,
     /// Items that are whole.
     done: Vec<Item>,
     next_index: usize,
+}
+
+/// What a model calls.
+#[derive(Clone)]
+enum Called {
+    /// A function of the client's; the call's id.
+    Function(String),
+    /// A tool of an MCP server.
+    Tool(Offered),
 }
 
 /// An answer that is whole, and that the caller has not heard to its end.
@@ -65,6 +77,7 @@ impl Session {
             let message = format!("at most {MOST_ASIDES} answers beside the conversation are written at once");
             return self.fail(event_id, "too_many_responses", None, message).await;
         }
+        let Some(response) = self.with_servers(&event_id, response).await? else { return Ok(()) };
         let input = match self.input(&response) {
             Ok(input) => input,
             Err(id) => {
@@ -91,7 +104,7 @@ impl Session {
         &mut self,
         name: String,
         response: ResponseConfig,
-        prompt: Prompt,
+        mut prompt: Prompt,
         (account, estimate): (Account, Option<Usage>),
     ) -> Result<(Reply, Writing), Refusal> {
         let limited = |error: ApiError| Refusal { code: "rate_limit_exceeded", param: None, message: error.message };
@@ -99,6 +112,7 @@ impl Session {
         let spoken = response.spoken.unwrap_or(self.config.spoken);
         let voice = self.engines.voice(response.voice.as_ref().or(self.config.voice.as_ref()));
         let recited = response.say.is_some();
+        let offer = self.offer(&response, &mut prompt);
         let (decision, deltas) = match response.say {
             Some(text) => said(text),
             None => match self.engines.router.complete(router::Request { prompt, facts, ..router::Request::default() }) {
@@ -137,7 +151,8 @@ impl Session {
             param: Some("session.audio.output.format"),
             message: error.to_string(),
         })?;
-        let writing = Writing { aside: response.aside, metadata: response.metadata, voice: voice.name, max_tokens, ..Writing::default() };
+        let (aside, metadata, voice) = (response.aside, response.metadata, voice.name);
+        let writing = Writing { aside, metadata, voice, max_tokens, offer, ..Writing::default() };
         Ok((reply, writing))
     }
 
@@ -153,7 +168,7 @@ impl Session {
             let id = reply.id;
             self.reply = Some(reply);
             self.writing = writing;
-            (self.tail, self.idle_since) = (None, None);
+            (self.tail, self.idle_since, self.mcp.owed) = (None, None, None);
             self.decide_now(Input::ReplyBegan(id));
         }
         self.tell(Event::ResponseCreated(Box::new(created))).await?;
@@ -283,6 +298,7 @@ impl Session {
         let writing = std::mem::take(&mut self.writing);
         let (id, cut) = (reply.id, is_cut(&ending));
         let mut reply = self.close(reply, writing, ending).await?;
+        self.between_answers().await?;
         if !cut && reply.playhead.unheard() > Duration::ZERO {
             let playhead = std::mem::replace(&mut reply.playhead, Playhead::new());
             self.tail = Some(Tail { id, response: reply.response, playhead });
@@ -330,9 +346,17 @@ impl Session {
             Step::Delta(Delta::ToolCall { index, arguments, .. }) => {
                 // The completion has merged the piece already: it knows the call's name and id.
                 let index = index.min(reply.completion.tool_calls.len().saturating_sub(1));
-                let (place, call_id) = self.call(reply, writing, index).await?;
-                if !arguments.is_empty() {
-                    self.tell(Event::CallDelta { place, call_id, delta: arguments }).await?;
+                match self.call(reply, writing, index).await? {
+                    _ if arguments.is_empty() => {}
+                    (place, Called::Function(call_id)) => self.tell(Event::CallDelta { place, call_id, delta: arguments }).await?,
+                    (place, Called::Tool(_)) => self.tell(Event::McpCallDelta { place, delta: arguments }).await?,
+                }
+            }
+            Step::Delta(Delta::Finish(Finish::ToolCalls | Finish::Stop)) => {
+                for ((place, called), call) in writing.calls.iter().zip(&reply.completion.tool_calls) {
+                    if let Called::Tool(offered) = called {
+                        self.begin_call(place, offered, &call.arguments);
+                    }
                 }
             }
             Step::Delta(
@@ -381,17 +405,23 @@ impl Session {
         Ok(place)
     }
 
-    async fn call(&mut self, reply: &mut Reply, writing: &mut Writing, index: usize) -> Result<(Place, String), super::Gone> {
+    async fn call(&mut self, reply: &mut Reply, writing: &mut Writing, index: usize) -> Result<(Place, Called), super::Gone> {
         if let Some(call) = writing.calls.get(index) {
             return Ok(call.clone());
         }
         let call = reply.completion.tool_calls.get(index).cloned().unwrap_or_default();
-        let call_id = if call.id.is_empty() { self.name("call") } else { call.id };
-        let content = ItemContent::FunctionCall { call_id: call_id.clone(), name: call.name, arguments: String::new() };
+        let (called, content) = match writing.offer.find(&call.name) {
+            Some(offered) => (Called::Tool(offered.clone()), ItemContent::McpCall(offered.call(String::new()))),
+            None => {
+                let call_id = if call.id.is_empty() { self.name("call") } else { call.id };
+                let content = ItemContent::FunctionCall { call_id: call_id.clone(), name: call.name, arguments: String::new() };
+                (Called::Function(call_id), content)
+            }
+        };
         let item = Item { id: self.name("item"), content, status: Status::InProgress };
         let place = self.begin(reply, writing, item).await?;
-        writing.calls.push((place.clone(), call_id.clone()));
-        Ok((place, call_id))
+        writing.calls.push((place.clone(), called.clone()));
+        Ok((place, called))
     }
 
     async fn begin(&mut self, reply: &mut Reply, writing: &mut Writing, item: Item) -> Result<Place, super::Gone> {
@@ -427,16 +457,29 @@ impl Session {
             let item = Item { id: place.item.clone(), content, status };
             self.whole(&mut writing, place, item, &mut reply).await?;
         }
-        for (index, (place, call_id)) in std::mem::take(&mut writing.calls).into_iter().enumerate() {
+        let mut tools = Vec::new();
+        let calls = std::mem::take(&mut writing.calls);
+        let asked_again = !cut && calls.iter().all(|(_, called)| matches!(called, Called::Tool(_)));
+        for (index, (place, called)) in calls.into_iter().enumerate() {
             let call = reply.completion.tool_calls.get(index).cloned().unwrap_or_default();
             let (name, arguments) = (call.name, call.arguments);
-            if !cut {
-                let done =
-                    Event::CallDone { place: place.clone(), call_id: call_id.clone(), name: name.clone(), arguments: arguments.clone() };
-                self.tell(done).await?;
+            match called {
+                Called::Function(call_id) => {
+                    if !cut {
+                        let (call_id, name, arguments) = (call_id.clone(), name.clone(), arguments.clone());
+                        self.tell(Event::CallDone { place: place.clone(), call_id, name, arguments }).await?;
+                    }
+                    let item = Item { id: place.item.clone(), content: ItemContent::FunctionCall { call_id, name, arguments }, status };
+                    self.whole(&mut writing, place, item, &mut reply).await?;
+                }
+                Called::Tool(offered) => {
+                    let item = self.end_call(&place, &offered, &arguments, &ending).await?;
+                    writing.done.push(item.clone());
+                    let made = item.status == Status::Completed;
+                    self.tell(Event::OutputItemDone { place: place.clone(), item }).await?;
+                    tools.extend(made.then_some((place, offered, arguments)));
+                }
             }
-            let item = Item { id: place.item.clone(), content: ItemContent::FunctionCall { call_id, name, arguments }, status };
-            self.whole(&mut writing, place, item, &mut reply).await?;
         }
         let first_sound = reply.first_sound.zip(writing.began).map(|(first, began)| (first - began).as_millis() as u64);
         info!(
@@ -449,6 +492,7 @@ impl Session {
         if standings != Standings::default() {
             self.tell(Event::Limits(standings)).await?;
         }
+        self.start_calls(tools, asked_again).await?;
         Ok(reply)
     }
 

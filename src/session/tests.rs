@@ -1,6 +1,7 @@
 //! Calls with engines that do what the script says, in virtual time.
 
 mod invariants;
+mod tools;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,8 +18,8 @@ use router::limit::{Allowance, Limit, Meter, Policy, Window};
 use router::{Ledger, Preparation, Record};
 use tokio::sync::mpsc;
 use web::call::{
-    AfterTurn, Call, Command, Content, Eagerness, Ending, Event, Item, ItemContent, Request, ResponseConfig, SessionConfig, Status,
-    TurnDetection,
+    AfterTurn, Call, Command, Content, Eagerness, Ending, Event, Item, ItemContent, Progress, Request, ResponseConfig, SessionConfig,
+    Status, TurnDetection,
 };
 
 use crate::engines::{Engines, VoiceActivity};
@@ -63,7 +64,7 @@ impl Transcriber for Ears {
     }
 }
 
-/// Repeats the last message, a word at a time. Asked to, it breaks half-way, or calls a function.
+/// Repeats the last message, a word at a time. Asked to, it breaks half-way, or calls a function: `ring`, or the one named.
 struct Echo;
 
 impl LanguageModel for Echo {
@@ -72,8 +73,8 @@ impl LanguageModel for Echo {
         let words: Vec<_> = format!("You said {last}").split_inclusive(' ').map(|word| Ok(Delta::Text(word.to_owned()))).collect();
         let end: Vec<Result<Delta, ModelError>> = match last.as_str() {
             "break" => vec![Err(ModelError::new(ErrorKind::Failed, "echo", "it broke"))],
-            "call" => {
-                let (id, name) = ("call_1".to_owned(), "ring".to_owned());
+            call if call == "call" || call.starts_with("call ") => {
+                let (id, name) = ("call_1".to_owned(), call.strip_prefix("call ").unwrap_or("ring").to_owned());
                 let call =
                     Delta::ToolCall { index: 0, id: Some(id), name: Some(name), arguments: "{}".to_owned(), extra: serde_json::Map::new() };
                 vec![Ok(call), Ok(Delta::Finish(Finish::ToolCalls))]
@@ -120,6 +121,7 @@ fn engines(attention: Attention) -> Arc<Engines> {
         },
         voice_activity: VoiceActivity::Level(0.001),
         turn: None,
+        mcp: Arc::new(tools::Servers),
         denoiser: None,
         default_voice: "tone".to_owned(),
     })
@@ -150,6 +152,10 @@ impl Client {
     }
 
     fn limited(attention: Attention, turns: TurnDetection, policy: Policy) -> Client {
+        Client::with(attention, config(turns), policy)
+    }
+
+    fn with(attention: Attention, config: SessionConfig, policy: Policy) -> Client {
         let records: Arc<Mutex<Vec<Record>>> = Arc::default();
         let sink = records.clone();
         let take = Arc::new(move |record| sink.lock().expect("no test panics with it").push(record));
@@ -157,7 +163,7 @@ impl Client {
         let books = web::Books { ledger: Ledger::new(policy), sink: Some(sink), ..web::Books::default() };
         let (commands, to_session) = mpsc::channel(64);
         let (to_client, events) = mpsc::channel(256);
-        let call = Call { id: "call_1".to_owned(), books, config: config(turns), commands: to_session, events: to_client };
+        let call = Call { id: "call_1".to_owned(), books, config, commands: to_session, events: to_client };
         tokio::spawn(super::serve(call, engines(attention)));
         Client { commands, events, told: Vec::new(), records }
     }

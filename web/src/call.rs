@@ -3,16 +3,19 @@
 //! A transport turns its socket into a [`Call`] and its wire format into these types; the session never sees JSON.
 
 mod event;
+mod toolset;
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use models::{Tool, Voice};
+use models::Voice;
+use models::mcp::{McpError, McpTool};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
 use audio::codec::Codec;
 pub use event::{CallError, Ending, Event, Place, Response, Routed};
+pub use toolset::{McpCall, Progress, Toolset};
 
 use crate::Books;
 
@@ -128,9 +131,9 @@ pub struct SessionConfig {
     pub output: Codec,
     /// Who speaks; `None`: the server's default.
     pub voice: Option<Voice>,
-    /// Functions that the model may call.
-    pub tools: Vec<Tool>,
-    /// Which it must call, in OpenAI's chat shape.
+    /// What the model may call.
+    pub tools: Toolset,
+    /// Which it must call: in OpenAI's chat shape, or a tool of an MCP server as OpenAI's realtime API names it.
     pub tool_choice: Option<Value>,
     /// Most tokens of an answer.
     pub max_tokens: Option<u32>,
@@ -216,7 +219,7 @@ impl Default for SessionConfig {
             prepare: true,
             output: pcm,
             voice: None,
-            tools: Vec::new(),
+            tools: Toolset::default(),
             tool_choice: None,
             max_tokens: None,
             temperature: None,
@@ -282,8 +285,8 @@ pub struct ResponseConfig {
     pub instructions: Option<String>,
     /// Spoken or only written.
     pub spoken: Option<bool>,
-    /// Other functions.
-    pub tools: Option<Vec<Tool>>,
+    /// Other functions and servers.
+    pub tools: Option<Toolset>,
     /// Another choice of function.
     pub tool_choice: Option<Value>,
     /// Another limit.
@@ -347,6 +350,33 @@ pub enum ItemContent {
         call_id: String,
         /// Its result.
         output: String,
+    },
+    /// What an MCP server offers.
+    McpTools {
+        /// The server's label.
+        server: String,
+        /// Its tools, or why there are none; `None`: it was asked.
+        listed: Option<Result<Vec<McpTool>, McpError>>,
+    },
+    /// The model calls a tool of an MCP server.
+    McpCall(McpCall),
+    /// Somebody is asked whether the model may do that.
+    McpApprovalRequest {
+        /// The server's label.
+        server: String,
+        /// The tool's name there.
+        tool: String,
+        /// JSON text.
+        arguments: String,
+    },
+    /// Whether it may.
+    McpApprovalResponse {
+        /// The request.
+        request: ItemId,
+        /// Whether it was approved.
+        approve: bool,
+        /// Why, in words.
+        reason: Option<String>,
     },
 }
 

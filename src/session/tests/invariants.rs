@@ -21,7 +21,9 @@ enum Asked {
     Turns(TurnDetection),
     Commit,
     Clear,
-    /// Words that the model repeats, breaks at, or calls a function for.
+    /// Whether somebody approves of a tool's call: which of the requests.
+    Approve(usize, bool),
+    /// Words that the model repeats, breaks at, or calls a function or a tool for.
     Write(&'static str),
     Retrieve(usize),
     Delete(usize),
@@ -50,7 +52,8 @@ fn asked() -> impl Strategy<Value = Asked> {
         1 => turns().prop_map(Asked::Turns),
         2 => Just(Asked::Commit),
         1 => Just(Asked::Clear),
-        2 => prop::sample::select(vec!["ping", "break", "call"]).prop_map(Asked::Write),
+        2 => prop::sample::select(vec!["ping", "break", "call", "call weather", "call wipe"]).prop_map(Asked::Write),
+        1 => (0..3_usize, any::<bool>()).prop_map(|(request, approve)| Asked::Approve(request, approve)),
         1 => name.clone().prop_map(Asked::Retrieve),
         1 => name.clone().prop_map(Asked::Delete),
         1 => (name.clone(), 0..4_000_u64).prop_map(|(item, ms)| Asked::Truncate(item, ms)),
@@ -69,6 +72,13 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         1 => prop::bool::weighted(0.1).prop_map(|leave| if leave { Act::Leave } else { Act::Rest { ms: 3_000 } }),
     ];
     prop::collection::vec(act, 1..40)
+}
+
+/// A session with a server whose one tool changes something.
+fn with_tools(turns: TurnDetection) -> SessionConfig {
+    let mut config = config(turns);
+    config.tools.servers.push(tools::server("home"));
+    config
 }
 
 /// A client that does as it is told, and remembers what it asked for.
@@ -97,8 +107,11 @@ impl Actor {
     }
 
     fn command(&self, asked: &Asked) -> (&'static str, Command) {
-        let (mut items, mut responses) = (Vec::new(), Vec::new());
+        let (mut items, mut responses, mut requests) = (Vec::new(), Vec::new(), Vec::new());
         for event in &self.client.told {
+            if let Event::ItemAdded { item: Item { id, content: ItemContent::McpApprovalRequest { .. }, .. }, .. } = event {
+                requests.push(id.as_str());
+            }
             match event {
                 Event::ItemAdded { item, .. } => items.push(item.id.as_str()),
                 Event::ResponseCreated(response) => responses.push(response.id.as_str()),
@@ -107,7 +120,11 @@ impl Actor {
         }
         let named = |names: &[&str], index: usize| names.get(index).copied().unwrap_or("nobody").to_owned();
         match asked {
-            Asked::Turns(turns) => ("update", Command::Update(Box::new(config(*turns)))),
+            Asked::Turns(turns) => ("update", Command::Update(Box::new(with_tools(*turns)))),
+            Asked::Approve(request, approve) => {
+                let content = ItemContent::McpApprovalResponse { request: named(&requests, *request), approve: *approve, reason: None };
+                ("create", Command::Create { after: None, item: Item { id: String::new(), content, status: Status::Completed } })
+            }
             Asked::Commit => ("commit", Command::Commit),
             Asked::Clear => ("clear", Command::Clear),
             Asked::Write(words) => {
@@ -149,6 +166,7 @@ fn check(told: &[Event]) -> Result<(), TestCaseError> {
     let mut answers: HashMap<String, Seen> = HashMap::new();
     let mut speaking: Option<String> = None;
     let mut committed: HashSet<String> = HashSet::new();
+    let (mut done, mut called) = (HashSet::new(), HashMap::new());
     let mut last_ms = 0;
     for event in told {
         let place = match event {
@@ -158,6 +176,8 @@ fn check(told: &[Event]) -> Result<(), TestCaseError> {
             | Event::CallDelta { place, .. }
             | Event::PartDone { place, .. }
             | Event::CallDone { place, .. }
+            | Event::McpCallDelta { place, .. }
+            | Event::McpCallDone { place, .. }
             | Event::OutputItemAdded { place, .. }
             | Event::OutputItemDone { place, .. } => Some(place),
             _ => None,
@@ -211,6 +231,17 @@ fn check(told: &[Event]) -> Result<(), TestCaseError> {
                 speaking = None;
             }
             (Event::Cleared, _) => speaking = None,
+            (Event::ItemDone { item, .. }, _) => prop_assert!(done.insert(item.id.clone()), "an item was done twice"),
+            (Event::McpCallDone { place, .. }, _) => {
+                prop_assert!(called.insert(place.item.clone(), Progress::InProgress).is_none(), "a call was whole twice");
+            }
+            (Event::McpCalled { place, progress }, _) => {
+                let active = answers.values().any(|answer| !answer.ended && !answer.aside);
+                prop_assert!(*progress == Progress::InProgress || !active, "a tool's answer was told within an answer");
+                let before = called.insert(place.item.clone(), *progress);
+                prop_assert!(before == Some(Progress::InProgress), "a tool answered twice, or to nothing");
+                prop_assert!(!done.contains(&place.item), "a call was done before it ended");
+            }
             _ => {}
         }
     }
@@ -242,7 +273,7 @@ fn check_commands(sent: &[(String, &'static str)], told: &[Event]) -> Result<(),
 }
 
 async fn play(acts: Vec<Act>) -> Result<(), TestCaseError> {
-    let mut actor = Actor { client: Client::call(TURNS), sent: Vec::new() };
+    let mut actor = Actor { client: Client::with(Attention::Idle, with_tools(TURNS), Policy::default()), sent: Vec::new() };
     let mut stayed = true;
     for act in &acts {
         stayed = actor.act(act).await;

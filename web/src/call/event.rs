@@ -5,7 +5,7 @@ use models::Signals;
 use router::{Attempt, Decision};
 use serde_json::Value;
 
-use super::{Item, ItemId};
+use super::{Item, ItemId, Progress};
 
 /// Why an answer ended otherwise than whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -245,6 +245,34 @@ pub enum Event {
         name: String,
         /// Its arguments.
         arguments: String,
+    },
+    /// A piece of a call of an MCP server's tool.
+    McpCallDelta {
+        /// Where.
+        place: Place,
+        /// What is new of its arguments.
+        delta: String,
+    },
+    /// Such a call is whole.
+    McpCallDone {
+        /// Where.
+        place: Place,
+        /// Its arguments.
+        arguments: String,
+    },
+    /// How far such a call is; it may outlast its answer.
+    McpCalled {
+        /// Where.
+        place: Place,
+        /// How far.
+        progress: Progress,
+    },
+    /// How far the list of an MCP server's tools is.
+    McpListed {
+        /// The item.
+        item: ItemId,
+        /// How far.
+        progress: Progress,
     },
     /// An item of an answer is whole.
     OutputItemDone {

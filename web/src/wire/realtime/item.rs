@@ -1,14 +1,17 @@
 //! Items of the conversation.
 
 use models::Role;
+use models::mcp::{McpError, McpTool};
 use serde_json::{Value, json};
 
 use super::receive::{name, sound};
 use crate::ApiError;
-use crate::call::{Content, Item, ItemContent, Status};
+use crate::call::{Content, Item, ItemContent, McpCall, Status};
 use crate::wire::{Field, Fields};
 
-const TYPES: [&str; 3] = ["message", "function_call", "function_call_output"];
+const TYPES: [&str; 4] = ["message", "function_call", "function_call_output", "mcp_approval_response"];
+/// Items of MCP that the server makes.
+const OURS: [&str; 3] = ["mcp_list_tools", "mcp_call", "mcp_approval_request"];
 
 /// An item that the client gives.
 pub(super) fn read(field: Field) -> Result<Item, ApiError> {
@@ -17,11 +20,9 @@ pub(super) fn read(field: Field) -> Result<Item, ApiError> {
     let statuses = [("completed", Status::Completed), ("incomplete", Status::Incomplete), ("in_progress", Status::InProgress)];
     let status = fields.take("status").map(|status| status.one_of(&statuses)).transpose()?.unwrap_or(Status::Completed);
     let kind = fields.require("type", &format!("one of: {}", TYPES.join(", ")))?;
-    if kind.value().as_str().is_some_and(|kind| kind.starts_with("mcp_")) {
-        return Err(ApiError {
-            code: Some("unsupported_item"),
-            ..kind.wrong(&format!("one of: {}; MCP is not run here", TYPES.join(", ")))
-        });
+    if kind.value().as_str().is_some_and(|kind| OURS.contains(&kind)) {
+        let wanted = format!("one of: {}; items of this type are made by the server", TYPES.join(", "));
+        return Err(ApiError { code: Some("unsupported_item"), ..kind.wrong(&wanted) });
     }
     let content = match kind.one_of(&TYPES.map(|kind| (kind, kind)))? {
         "message" => read_message(&mut fields)?,
@@ -29,6 +30,11 @@ pub(super) fn read(field: Field) -> Result<Item, ApiError> {
             call_id: name(fields.require("call_id", "the id that the output refers to")?)?,
             name: name(fields.require("name", "the name of the function")?)?,
             arguments: fields.require("arguments", "JSON text")?.string()?,
+        },
+        "mcp_approval_response" => ItemContent::McpApprovalResponse {
+            request: name(fields.require("approval_request_id", "the id of the item of type `mcp_approval_request`")?)?,
+            approve: fields.require("approve", "true or false")?.boolean()?,
+            reason: fields.take("reason").map(Field::string).transpose()?,
         },
         _ => ItemContent::FunctionCallOutput {
             call_id: name(fields.require("call_id", "the id of the call")?)?,
@@ -108,6 +114,63 @@ pub(super) fn to_json(item: &Item) -> Value {
         ItemContent::FunctionCallOutput { call_id, output } => {
             json!({ "id": item.id, "type": "function_call_output", "call_id": call_id, "output": output })
         }
+        ItemContent::McpTools { server, listed } => tools_json(&item.id, server, listed.as_ref()),
+        ItemContent::McpCall(call) => mcp_call_json(&item.id, call),
+        ItemContent::McpApprovalRequest { server, tool, arguments } => json!({
+            "id": item.id,
+            "type": "mcp_approval_request",
+            "server_label": server,
+            "name": tool,
+            "arguments": arguments,
+        }),
+        ItemContent::McpApprovalResponse { request, approve, reason } => json!({
+            "id": item.id,
+            "type": "mcp_approval_response",
+            "approval_request_id": request,
+            "approve": approve,
+            "reason": reason,
+        }),
+    }
+}
+
+/// What a server offers. OpenAI's realtime items say nothing of why there is nothing; `error` is as in its responses.
+fn tools_json(id: &str, server: &str, listed: Option<&Result<Vec<McpTool>, McpError>>) -> Value {
+    let tool = |tool: &McpTool| {
+        // Agents written for OpenAI's API want a description, if an empty one.
+        json!({
+            "name": tool.name,
+            "description": tool.description.as_deref().unwrap_or_default(),
+            "input_schema": tool.schema,
+            "annotations": tool.annotations,
+        })
+    };
+    let tools: Vec<_> = listed.and_then(|listed| listed.as_ref().ok()).into_iter().flatten().map(tool).collect();
+    let mut json = json!({ "id": id, "type": "mcp_list_tools", "server_label": server, "tools": tools });
+    if let Some(Err(error)) = listed {
+        json["error"] = error_json(error);
+    }
+    json
+}
+
+fn mcp_call_json(id: &str, call: &McpCall) -> Value {
+    let outcome = call.outcome.as_ref();
+    json!({
+        "id": id,
+        "type": "mcp_call",
+        "server_label": call.server,
+        "name": call.tool,
+        "arguments": call.arguments,
+        "approval_request_id": call.approval,
+        "output": outcome.and_then(|outcome| outcome.as_ref().ok()),
+        "error": outcome.and_then(|outcome| outcome.as_ref().err()).map(error_json),
+    })
+}
+
+fn error_json(error: &McpError) -> Value {
+    match error {
+        McpError::Protocol { code, message } => json!({ "type": "protocol_error", "code": code, "message": message }),
+        McpError::Execution { message } => json!({ "type": "tool_execution_error", "message": message }),
+        McpError::Http { status, message } => json!({ "type": "http_error", "code": status, "message": message }),
     }
 }
 

@@ -24,13 +24,24 @@ pub(super) fn read(field: Option<Field>, session: &SessionConfig) -> Result<Resp
     config.instructions = fields.take("instructions").map(Field::string).transpose()?;
     let modalities = fields.take("output_modalities").or(fields.take("modalities"));
     config.spoken = modalities.map(read_modalities).transpose()?;
-    config.tools = fields.take("tools").map(read_tools).transpose()?;
+    let known = &session.tools.servers;
+    config.tools = fields.take("tools").map(|tools| read_tools(tools, known)).transpose()?;
     config.tool_choice = fields.take("tool_choice").map(read_tool_choice).transpose()?;
     let limit = fields.take("max_output_tokens").or(fields.take("max_response_output_tokens"));
     config.max_tokens = limit.map(read_limit).transpose()?.flatten();
     config.voice = read_audio(&mut fields, session)?;
     let conversation = fields.take("conversation").map(|field| field.one_of(&[("auto", false), ("none", true)]));
     config.aside = conversation.transpose()?.unwrap_or(false);
+    if config.aside
+        && let Some(server) = config.tools.as_ref().and_then(|tools| tools.servers.first())
+    {
+        let message = format!(
+            "`{}` names the MCP server {:?}: answers beside the conversation call none, since what it says belongs into one.",
+            fields.path("tools"),
+            server.label
+        );
+        return Err(ApiError { code: Some("unsupported_tool"), ..ApiError::invalid(fields.path("tools"), message) });
+    }
     config.metadata = fields.take("metadata").map(|field| field.object().map(|map| Value::Object(map.rest()))).transpose()?;
     if let Some(input) = fields.take("input") {
         config.input = Some(input.array()?.into_iter().map(read_input).collect::<Result<_, _>>()?);

@@ -6,7 +6,7 @@ use router::limit::Standing;
 use serde_json::{Map, Value, json};
 
 use super::{Dialect, Playing, Realtime, beta, item, response};
-use crate::call::{CallError, Event, ItemId, Place};
+use crate::call::{CallError, Event, ItemId, Place, Progress};
 use crate::wire::signals;
 
 /// Every message here has one part: speech, or text.
@@ -88,6 +88,20 @@ impl Realtime {
             Event::CallDone { place, call_id, name, arguments } => {
                 let fields = json!({ "call_id": call_id, "name": name, "arguments": arguments });
                 self.call("response.function_call_arguments.done", place, fields)
+            }
+            Event::McpCallDelta { place, delta } => {
+                // Agents written for OpenAI's API want to see what obscures the length of a piece; nothing does here.
+                self.call("response.mcp_call_arguments.delta", place, json!({ "delta": delta, "obfuscation": "" }))
+            }
+            Event::McpCallDone { place, arguments } => {
+                self.call("response.mcp_call_arguments.done", place, json!({ "arguments": arguments }))
+            }
+            Event::McpCalled { place, progress } => {
+                let kind = format!("response.mcp_call.{}", progress_name(*progress));
+                self.tell(&kind, json!({ "item_id": place.item, "output_index": place.output_index }))
+            }
+            Event::McpListed { item, progress } => {
+                self.tell(&format!("mcp_list_tools.{}", progress_name(*progress)), json!({ "item_id": item }))
             }
             // The one event that has no id of its own.
             Event::Key { key, at } => {
@@ -212,6 +226,14 @@ impl Realtime {
         STANDARD.encode_string(audio, &mut event);
         event.push_str("\"}");
         event
+    }
+}
+
+fn progress_name(progress: Progress) -> &'static str {
+    match progress {
+        Progress::InProgress => "in_progress",
+        Progress::Completed => "completed",
+        Progress::Failed => "failed",
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod beta;
 mod format;
+mod mcp;
 mod provider_data;
 mod tools;
 mod turns;
@@ -19,7 +20,7 @@ use crate::wire::{Field, Fields};
 use beta::modern;
 pub(super) use format::{format_json, read_format};
 pub(super) use tools::{read_tool_choice, read_tools};
-use tools::{tool_choice_json, tool_json};
+use tools::{tool_choice_json, tools_json};
 use turns::{decimal, read_semantic, read_silence, turns_json};
 
 /// Longest name of a model, voice or user, bytes.
@@ -239,8 +240,9 @@ impl Session {
     fn merge_tools(&mut self, fields: &mut Fields) -> Result<(), ApiError> {
         if let Some(tools) = fields.given("tools") {
             let tools = tools.present();
-            self.json["tools"] = tools.as_ref().map_or(json!([]), |tools| tools.value().clone());
-            self.config.tools = tools.map(read_tools).transpose()?.unwrap_or_default();
+            let known = &self.config.tools.servers;
+            self.config.tools = tools.map(|tools| read_tools(tools, known)).transpose()?.unwrap_or_default();
+            self.json["tools"] = tools_json(&self.config.tools);
         }
         if let Some(choice) = fields.given("tool_choice") {
             let choice = choice.present();
@@ -457,7 +459,7 @@ fn describe(id: &str, config: &SessionConfig) -> Value {
         "model": config.model,
         "output_modalities": modalities_json(config.spoken),
         "instructions": config.instructions,
-        "tools": config.tools.iter().map(tool_json).collect::<Vec<_>>(),
+        "tools": tools_json(&config.tools),
         "tool_choice": config.tool_choice.as_ref().map_or(json!("auto"), tool_choice_json),
         "max_output_tokens": limit_json(config.max_tokens),
         "tracing": null,

@@ -14,8 +14,10 @@ use serde_json::{Value, json};
 use super::{Asked, Dialect, Playing, Realtime};
 use crate::call::{
     AfterTurn, CallError, Command, Content, Eagerness, EchoCancellation, Ending, Event, Filler, InputItem, Item, ItemContent, MOST_TOKENS,
-    Place, Request, Response, Routed, Segments, SessionConfig, Status, Truncation, TurnDetection,
+    Place, Request, Response, Routed, Segments, SessionConfig, Status, Toolset, Truncation, TurnDetection,
 };
+
+mod mcp;
 
 const THEN: AfterTurn = AfterTurn { respond: true, interrupt: true };
 
@@ -155,7 +157,7 @@ fn a_wrong_update_names_its_field_and_changes_nothing() {
             "session.audio.input.turn_detection.threshold",
         ),
         (json!({ "audio": { "output": { "speed": 9 } } }), "session.audio.output.speed"),
-        (json!({ "tools": [{ "type": "mcp" }] }), "session.tools[0].type"),
+        (json!({ "tools": [{ "type": "mcp" }] }), "session.tools[0].server_label"),
         (json!({ "tools": [{ "type": "function" }] }), "session.tools[0].name"),
         (json!({ "tool_choice": "perhaps" }), "session.tool_choice"),
         (json!({ "max_output_tokens": 0 }), "session.max_output_tokens"),
@@ -208,7 +210,7 @@ fn events_become_commands() {
     let Ok(Command::Respond(config)) = receive(json!({ "type": "response.create", "response": aside })) else { panic!("it is right") };
     assert_eq!(
         (config.aside, config.spoken, config.tools, config.input),
-        (true, Some(false), Some(Vec::new()), Some(vec![InputItem::Reference("a".to_owned())]))
+        (true, Some(false), Some(Toolset::default()), Some(vec![InputItem::Reference("a".to_owned())]))
     );
 }
 

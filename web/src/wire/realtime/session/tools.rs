@@ -1,36 +1,58 @@
-//! Functions that a session may call, as it lists them.
+//! What a session's model may call, as the client lists it.
 
 use models::Tool;
+use models::mcp::McpServer;
 use serde_json::{Value, json};
 
-use super::read_name;
+use super::{mcp, read_name};
 use crate::ApiError;
+use crate::call::Toolset;
 use crate::wire::{Field, Fields};
 
-pub(in crate::wire::realtime) fn read_tools(field: Field) -> Result<Vec<Tool>, ApiError> {
-    field.array()?.into_iter().map(read_tool).collect()
+/// The tools that a client names; `known`: the MCP servers that it named before, which need not be described again.
+pub(in crate::wire::realtime) fn read_tools(field: Field, known: &[McpServer]) -> Result<Toolset, ApiError> {
+    let mut tools = Toolset::default();
+    for field in field.array()? {
+        let mut tool = field.object()?;
+        let kind = tool.require("type", "`function` or `mcp`")?;
+        match kind.one_of(&[("function", Kind::Function), ("mcp", Kind::Mcp)])? {
+            Kind::Function => tools.functions.push(read_function(tool)?),
+            Kind::Mcp => {
+                let server = mcp::read(tool, &tools.servers, known)?;
+                tools.servers.push(server);
+            }
+        }
+    }
+    Ok(tools)
 }
 
-fn read_tool(field: Field) -> Result<Tool, ApiError> {
-    let mut tool = field.object()?;
-    let kind = tool.require("type", "`function`")?;
-    if kind.value() == "mcp" {
-        let message = format!("`{}` must be `function`: MCP servers are not called from here. Call them in the client.", kind.path());
-        return Err(ApiError { code: Some("unsupported_tool"), ..ApiError::invalid(kind.path(), message) });
-    }
-    kind.one_of(&[("function", ())])?;
+#[derive(Clone, Copy)]
+enum Kind {
+    Function,
+    Mcp,
+}
+
+fn read_function(mut tool: Fields) -> Result<Tool, ApiError> {
     let name = read_name(tool.require("name", "the name of the function")?)?;
     let description = tool.take("description").map(Field::string).transpose()?;
     let parameters = tool.take("parameters").map(|parameters| parameters.object().map(Fields::rest)).transpose()?;
     Ok(Tool { name, description, parameters: parameters.map(Value::Object), extra: tool.rest() })
 }
 
-pub(super) fn tool_json(tool: &Tool) -> Value {
+/// The tools as the client is told of them.
+pub(super) fn tools_json(tools: &Toolset) -> Value {
+    tools.functions.iter().map(function_json).chain(tools.servers.iter().map(mcp::to_json)).collect()
+}
+
+fn function_json(tool: &Tool) -> Value {
     let mut json = json!({ "type": "function", "name": tool.name });
     for (name, value) in [("description", tool.description.as_ref().map(|text| json!(text))), ("parameters", tool.parameters.clone())] {
         if let Some(value) = value {
             json[name] = value;
         }
+    }
+    if let Some(json) = json.as_object_mut() {
+        json.extend(tool.extra.clone());
     }
     json
 }
@@ -40,9 +62,15 @@ pub(in crate::wire::realtime) fn read_tool_choice(field: Field) -> Result<Value,
     if field.value().is_string() {
         return field.one_of(&["none", "auto", "required"].map(|name| (name, name))).map(|name| json!(name));
     }
-    let wrong = field.wrong("`none`, `auto`, `required`, or {\"type\": \"function\", \"name\": ...}");
+    let wrong =
+        field.wrong("`none`, `auto`, `required`, {\"type\": \"function\", \"name\": ...} or {\"type\": \"mcp\", \"server_label\": ...}");
     let mut choice = field.object().map_err(|_| wrong)?;
-    choice.require("type", "`function`")?.one_of(&[("function", ())])?;
+    let kind = choice.require("type", "`function` or `mcp`")?;
+    if let Kind::Mcp = kind.one_of(&[("function", Kind::Function), ("mcp", Kind::Mcp)])? {
+        let server = read_name(choice.require("server_label", "the label of an MCP server among the tools")?)?;
+        let name = choice.take("name").map(read_name).transpose()?;
+        return Ok(json!({ "type": "mcp", "server_label": server, "name": name }));
+    }
     let name = read_name(choice.require("name", "the name of the function")?)?;
     Ok(json!({ "type": "function", "function": { "name": name } }))
 }
