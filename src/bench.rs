@@ -6,6 +6,7 @@
 mod barge_in;
 mod client;
 mod clips;
+mod echo;
 mod energy;
 pub mod gateway;
 mod http;
@@ -71,6 +72,8 @@ enum What {
     Bargein,
     /// Speech and other sound over an answer: which interrupts.
     Interruptions,
+    /// An answer that is played aloud: what its echo does, with and without echo cancellation.
+    Echo,
     /// Many talking sessions.
     Sessions,
     /// Many silent sessions.
@@ -126,6 +129,7 @@ impl What {
         What::Endpoint,
         What::Bargein,
         What::Interruptions,
+        What::Echo,
         What::EmbeddedTurn,
         What::Sessions,
         What::Silence,
@@ -143,6 +147,9 @@ async fn measure(bench: &Bench, config: Option<&Path>, what: What) -> anyhow::Re
     if what == What::Interruptions {
         return interruptions::rows().await;
     }
+    if what == What::Echo {
+        return echo::rows().await;
+    }
     if what == What::Gateway {
         let effort = gateway::Effort { round: Duration::from_secs(bench.seconds.max(1)), requests: bench.requests };
         return gateway::rows(effort).await;
@@ -155,7 +162,7 @@ async fn measure(bench: &Bench, config: Option<&Path>, what: What) -> anyhow::Re
     let few = || clips::load(READ, bench.clips.min(FEW));
     let (addr, parallel) = (server.addr, bench.parallel);
     match what {
-        What::All | What::Stt | What::Interruptions | What::Gateway | What::Faults => Ok(vec![]),
+        What::All | What::Stt | What::Interruptions | What::Echo | What::Gateway | What::Faults => Ok(vec![]),
         What::Finals => stt::finals(addr, INSTANT, &few()?, parallel).await,
         What::Turn => Ok(turn::rows(&turn::play(addr, INSTANT, Ends::Default, &clips()?, parallel).await?)),
         What::EmbeddedTurn => Ok(turn::embedded_rows(&turn::play(addr, EMBEDDED, Ends::Default, &few()?, 1).await?)),

@@ -252,6 +252,7 @@ pub fn session_defaults(config: &Config) -> SessionConfig {
         instructions: "You are a helpful voice assistant. Answer in one or two short spoken sentences.".to_owned(),
         language: config.voice.language,
         noise_reduction: config.voice.noise_suppression,
+        echo: config.voice.echo,
         turns,
         prepare: config.turn.prepare,
         ..SessionConfig::default()

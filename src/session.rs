@@ -3,6 +3,7 @@
 //! One task owns all of it. Dropping the task drops the transcriber's stream and the answers, and with them every model's work.
 
 mod dialogue;
+mod echo;
 mod filler;
 mod hearing;
 mod idle;
@@ -123,7 +124,7 @@ enum Woke {
 
 impl Session {
     fn new(call: Call, engines: Arc<Engines>) -> Result<Session, audio::codec::CodecError> {
-        let mut hearing = Hearing::new(&engines, call.config.input, call.config.noise_reduction)?;
+        let mut hearing = Hearing::new(&engines, &call.config)?;
         follow(&mut hearing, &call.config);
         Ok(Session {
             id: call.id,
@@ -240,8 +241,7 @@ impl Session {
     async fn command(&mut self, Request { event_id, command }: Request) -> Told {
         match command {
             Command::Update(config) => {
-                let recode = config.input != self.config.input || config.noise_reduction != self.config.noise_reduction;
-                if recode && let Err(error) = self.hearing.recode(&self.engines, config.input, config.noise_reduction) {
+                if let Err(error) = self.hearing.recode(&self.engines, &self.config, &config) {
                     return self.fail(event_id, "invalid_value", Some("session.audio.input.format"), error.to_string()).await;
                 }
                 if config.language != self.config.language {
@@ -299,6 +299,7 @@ impl Session {
                 self.tell(Event::Key { key, at }).await
             }
             Command::Played { response, heard } => {
+                self.hearing.obeyed();
                 self.played(&response, heard);
                 Ok(())
             }

@@ -6,6 +6,7 @@
 mod activity;
 pub mod codec;
 pub mod container;
+mod echo;
 pub mod features;
 mod frame;
 mod framer;
@@ -18,6 +19,7 @@ mod ring;
 pub use activity::{Activity, ActivityEvent, ActivityRules};
 pub use codec::{Codec, CodecDecoder, CodecEncoder, CodecError};
 pub use container::{Container, DecodeError, Recording};
+pub use echo::EchoCanceller;
 pub use frame::Frame;
 pub use framer::Framer;
 pub use jitter::{Arrival, Jitter, Playout};

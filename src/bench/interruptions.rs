@@ -29,30 +29,34 @@ const LONGEST: usize = Rate::MODEL.hz() as usize * 10;
 const WINDOW: usize = 512;
 
 /// What became of an answer that a clip was played into.
-enum Fate {
+pub(crate) enum Fate {
     /// The sound was not noticed.
     Unheard,
     /// It paused, and went on.
     Resumed,
-    /// It was given up; time since the onset.
-    Interrupted(Duration),
+    /// It was given up.
+    Interrupted {
+        /// Time since the onset.
+        after: Duration,
+        /// Since the clip began.
+        at: Duration,
+    },
 }
 
 /// The lines of the table.
 pub(crate) async fn rows() -> anyhow::Result<Vec<Row>> {
     let weights = Weights::new(Weights::default_folder());
-    let detector = VoiceDetector::load(&weights)?;
-    let engine = models::stt::ENGINES.iter().find(|engine| engine.name == "auto").context("there is no transcriber `auto`")?;
-    let ears = Ears { transcriber: (engine.build)(&weights, 1)?, detector };
+    let ears = Ears::load(&weights)?;
     let speech = ears.play(SPEECH).await?;
     let other = ears.play(OTHER).await?;
-    let interrupted =
-        |fates: &[Fate], within: Duration| fates.iter().filter(|fate| matches!(fate, Fate::Interrupted(after) if *after <= within)).count();
+    let interrupted = |fates: &[Fate], within: Duration| {
+        fates.iter().filter(|fate| matches!(fate, Fate::Interrupted { after, .. } if *after <= within)).count()
+    };
     let (true_ones, false_ones) = (interrupted(&speech, SOON), interrupted(&other, SOON));
     let precision = true_ones as f64 / (true_ones + false_ones).max(1) as f64;
     let recall = true_ones as f64 / speech.len().max(1) as f64;
     let waits = Quantiles::new(speech.iter().filter_map(|fate| match fate {
-        Fate::Interrupted(after) => Some(after.as_secs_f64()),
+        Fate::Interrupted { after, .. } => Some(after.as_secs_f64()),
         Fate::Unheard | Fate::Resumed => None,
     }));
     let resumed = other.iter().filter(|fate| matches!(fate, Fate::Resumed)).count();
@@ -81,12 +85,20 @@ pub(crate) async fn rows() -> anyhow::Result<Vec<Row>> {
     ])
 }
 
-struct Ears {
-    transcriber: std::sync::Arc<dyn Transcriber>,
+/// Who hears a call.
+pub(crate) struct Ears {
+    /// Its recogniser.
+    pub(crate) transcriber: std::sync::Arc<dyn Transcriber>,
     detector: VoiceDetector,
 }
 
 impl Ears {
+    /// The default recogniser and detector.
+    pub(crate) fn load(weights: &Weights) -> anyhow::Result<Ears> {
+        let engine = models::stt::ENGINES.iter().find(|engine| engine.name == "auto").context("there is no transcriber `auto`")?;
+        Ok(Ears { transcriber: (engine.build)(weights, 1)?, detector: VoiceDetector::load(weights)? })
+    }
+
     async fn play(&self, folders: &[(&str, usize)]) -> anyhow::Result<Vec<Fate>> {
         let mut fates = Vec::new();
         for (folder, step) in folders {
@@ -95,7 +107,7 @@ impl Ears {
                 let told = match fate {
                     Fate::Unheard => "unheard".to_owned(),
                     Fate::Resumed => "resumed".to_owned(),
-                    Fate::Interrupted(after) => format!("interrupted after {} ms", after.as_millis()),
+                    Fate::Interrupted { after, .. } => format!("interrupted after {} ms", after.as_millis()),
                 };
                 eprintln!("{name}: {told}");
                 fates.push(fate);
@@ -104,7 +116,8 @@ impl Ears {
         Ok(fates)
     }
 
-    async fn over_an_answer(&self, clip: &[f32]) -> anyhow::Result<Fate> {
+    /// What becomes of an answer into which `clip` is heard.
+    pub(crate) async fn over_an_answer(&self, clip: &[f32]) -> anyhow::Result<Fate> {
         let mut pcm = super::noise::noise(LEAD_IN);
         pcm.extend(&clip[..clip.len().min(LONGEST)]);
         pcm.extend(super::noise::noise(LEAD_IN));
@@ -133,7 +146,11 @@ impl Ears {
                     match output {
                         Output::Hear { from: at } => from = at,
                         Output::Hold(_) => held = true,
-                        Output::Interrupt(_) => return Ok(Fate::Interrupted((now - onset).duration(Rate::MODEL))),
+                        Output::Interrupt(_) => {
+                            let after = (now - onset).duration(Rate::MODEL);
+                            let at = now.saturating_sub(Samples(LEAD_IN as u64)).duration(Rate::MODEL);
+                            return Ok(Fate::Interrupted { after, at });
+                        }
                         Output::Listen | Output::Ask { .. } => {
                             let glance = matches!(output, Output::Listen);
                             let (words, took) = self.words(&pcm[from.0 as usize..now.0 as usize], glance).await?;

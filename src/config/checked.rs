@@ -15,6 +15,7 @@ use models::remote::{Endpoint, Secret};
 use models::{Delta, ErrorKind, Language, LanguageModel, ModelError, Prompt};
 use router::limit::Policy;
 use router::{Provider, Router, RouterObject};
+use web::call::EchoCancellation;
 
 use super::phone::PhoneConfig;
 use super::provider::providers;
@@ -113,6 +114,8 @@ pub struct Voice {
     pub language: Option<Language>,
     /// Whether noise is taken out first.
     pub noise_suppression: bool,
+    /// Whether the echo of answers is taken out.
+    pub echo: EchoCancellation,
 }
 
 /// A transcriber.
@@ -432,7 +435,14 @@ fn voice(written: &written::Voice, local: bool, providers: &[ProviderConfig]) ->
             ConfigError::new(format!("voice.language: {code:?} is not an ISO 639 code such as \"en\"; leave it out to have it identified"))
         })?),
     };
-    Ok(Voice { transcriber, synthesizer, voice: written.voice.clone(), language, noise_suppression: written.noise_suppression })
+    let echo = match written.echo.as_str() {
+        "auto" => EchoCancellation::Auto,
+        "on" => EchoCancellation::On,
+        "off" => EchoCancellation::Off,
+        other => return Err(ConfigError::new(format!("voice.echo: {other:?} is not known; allowed are auto, on, off"))),
+    };
+    let noise_suppression = written.noise_suppression;
+    Ok(Voice { transcriber, synthesizer, voice: written.voice.clone(), language, noise_suppression, echo })
 }
 
 /// `provider` or `provider/model`, where the provider has a base URL.

@@ -87,6 +87,7 @@ fn a_mistake_names_its_place_and_what_is_allowed() {
         ("[server]\nmax_sessions = 0", &["server.max_sessions"]),
         ("[voice]\ntranscriber = \"parrot\"", &["voice.transcriber", "moonshine"]),
         ("[voice]\nlanguage = \"english\"", &["voice.language"]),
+        ("[voice]\necho = \"yes\"", &["voice.echo", "auto, on, off"]),
         ("[turn]\neagerness = \"very\"", &["turn.eagerness", "medium"]),
         ("[turn]\nthreshold = 2.0", &["turn.threshold"]),
         ("default_model = \"gpt\"", &["default_model", "embedded/smollm2-135m"]),

@@ -137,6 +137,8 @@ pub struct Voice {
     pub language: Option<String>,
     /// Whether noise is taken out of what callers say before it is heard.
     pub noise_suppression: bool,
+    /// `auto`, `on` or `off`: whether the echo of answers is taken out of what callers say.
+    pub echo: String,
 }
 
 impl Default for Voice {
@@ -147,6 +149,7 @@ impl Default for Voice {
             voice: "heart".to_owned(),
             language: None,
             noise_suppression: false,
+            echo: "auto".to_owned(),
         }
     }
 }

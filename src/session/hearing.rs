@@ -5,12 +5,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use audio::codec::{Codec, CodecDecoder};
+use audio::codec::{CodecDecoder, CodecError};
 use audio::{Activity, ActivityEvent, ActivityRules, Frame, Probability, Rate, Resampler, Samples};
 use futures::stream::BoxStream;
 use futures::{SinkExt, StreamExt, channel::mpsc};
 use models::{Heard, Hint, ModelError, Sound};
+use web::call::{EchoCancellation, SessionConfig};
 
+use super::echo::Echo;
 use crate::engines::{Cleaner, Engines, VoiceJudge};
 
 /// A detector's window: 32 ms at 16 kHz.
@@ -26,6 +28,7 @@ const AHEAD: usize = 2_000 / 32;
 pub(super) struct Hearing {
     decoder: CodecDecoder,
     resampler: Resampler,
+    echo: Option<Echo>,
     cleaner: Option<Cleaner>,
     judge: VoiceJudge,
     activity: Activity,
@@ -64,11 +67,12 @@ pub(super) struct Listening {
 }
 
 impl Hearing {
-    pub(super) fn new(engines: &Engines, codec: Codec, clean: bool) -> Result<Hearing, audio::codec::CodecError> {
+    pub(super) fn new(engines: &Engines, config: &SessionConfig) -> Result<Hearing, CodecError> {
         Ok(Hearing {
-            decoder: CodecDecoder::new(codec)?,
-            resampler: Resampler::new(codec.rate(), Rate::MODEL),
-            cleaner: clean.then(|| engines.cleaner()).flatten(),
+            decoder: CodecDecoder::new(config.input)?,
+            resampler: Resampler::new(config.input.rate(), Rate::MODEL),
+            echo: cancels(config).then(|| Echo::new(config.output)).transpose()?,
+            cleaner: config.noise_reduction.then(|| engines.cleaner()).flatten(),
             judge: engines.voice_judge(),
             activity: Activity::new(ActivityRules { silence: Samples(u64::MAX), ..ActivityRules::default() }),
             decoded: Vec::new(),
@@ -79,14 +83,41 @@ impl Hearing {
         })
     }
 
-    /// Another codec or cleaning from now on; the clock goes on.
-    pub(super) fn recode(&mut self, engines: &Engines, codec: Codec, clean: bool) -> Result<(), audio::codec::CodecError> {
-        self.decoder = CodecDecoder::new(codec)?;
-        self.resampler = Resampler::new(codec.rate(), Rate::MODEL);
-        if clean != self.cleaner.is_some() {
-            self.cleaner = clean.then(|| engines.cleaner()).flatten();
+    /// Other codecs or cleaning from now on, where they differ; the clock goes on.
+    pub(super) fn recode(&mut self, engines: &Engines, from: &SessionConfig, to: &SessionConfig) -> Result<(), CodecError> {
+        match &mut self.echo {
+            Some(echo) if cancels(to) => echo.recode(to.output)?,
+            echo => *echo = cancels(to).then(|| Echo::new(to.output)).transpose()?,
+        }
+        if from.input == to.input && from.noise_reduction == to.noise_reduction {
+            return Ok(());
+        }
+        self.decoder = CodecDecoder::new(to.input)?;
+        self.resampler = Resampler::new(to.input.rate(), Rate::MODEL);
+        if to.noise_reduction != self.cleaner.is_some() {
+            self.cleaner = to.noise_reduction.then(|| engines.cleaner()).flatten();
         }
         Ok(())
+    }
+
+    /// This is sent, to be played at the caller.
+    pub(super) fn sent(&mut self, bytes: &[u8]) {
+        self.echo.iter_mut().for_each(|echo| echo.send(bytes));
+    }
+
+    /// What was sent is to wait, or to go on.
+    pub(super) fn hold(&mut self, held: bool) {
+        self.echo.iter_mut().for_each(|echo| echo.hold(held));
+    }
+
+    /// What was sent and not played yet is thrown away.
+    pub(super) fn silence(&mut self) {
+        self.echo.iter_mut().for_each(Echo::silence);
+    }
+
+    /// The transport plays answers itself.
+    pub(super) fn obeyed(&mut self) {
+        self.echo.iter_mut().for_each(Echo::obeys);
     }
 
     /// The detector's thresholds from now on. The end of a turn is not its business.
@@ -106,6 +137,7 @@ impl Hearing {
         self.decoder.decode(bytes, &mut self.decoded).map_err(|error| error.to_string())?;
         let mut pcm = Vec::with_capacity(self.decoded.len());
         self.resampler.push(&self.decoded, &mut pcm);
+        self.echo.iter_mut().for_each(|echo| echo.clean(&mut pcm));
         match &mut self.cleaner {
             None => self.pending.extend(pcm),
             Some(cleaner) => {
@@ -178,6 +210,11 @@ impl Hearing {
         listening.push(Frame::new(pcm, Rate::MODEL, from));
         self.utterance = Some(listening);
     }
+}
+
+/// Whether echoes are taken out; a transport whose clients do it has settled `Auto` before.
+fn cancels(config: &SessionConfig) -> bool {
+    config.echo != EchoCancellation::Off
 }
 
 impl Listening {

@@ -223,6 +223,7 @@ impl Session {
         }
         match self.tail.take_if(|tail| tail.id == id) {
             Some(Tail { response, playhead, .. }) => {
+                self.hearing.silence();
                 self.tell(Event::Silence { response: response.clone() }).await?;
                 self.cut(&response, playhead.heard());
                 Ok(())
@@ -241,6 +242,7 @@ impl Session {
             (None, None) => return Ok(()),
         };
         playhead.hold(held);
+        self.hearing.hold(held);
         let response = response.clone();
         self.tell(Event::Hold { response, held }).await
     }
@@ -256,6 +258,7 @@ impl Session {
 
     /// The transport has thrown away what was left of an answer's speech.
     pub(super) async fn silenced(&mut self, response: &str, heard: Duration) -> Told {
+        self.hearing.silence();
         if let Some(reply) = self.reply.as_mut().filter(|reply| reply.response == response) {
             reply.playhead.stop(heard);
             return Ok(());
@@ -361,6 +364,9 @@ impl Session {
             ) => {}
             Step::Audio(audio) => {
                 let place = self.message(reply, writing).await?;
+                if !writing.aside {
+                    self.hearing.sent(&audio);
+                }
                 self.tell(Event::AudioDelta { place, audio }).await?;
             }
             Step::Mute(error) => {
@@ -433,6 +439,9 @@ impl Session {
     async fn close(&mut self, mut reply: Reply, mut writing: Writing, ending: Ending) -> Result<Reply, super::Gone> {
         let cut = is_cut(&ending);
         if cut && reply.is_spoken() {
+            if !writing.aside {
+                self.hearing.silence();
+            }
             self.tell(Event::Silence { response: reply.response.clone() }).await?;
         }
         let status = if ending == Ending::Whole { Status::Completed } else { Status::Incomplete };

@@ -98,6 +98,60 @@ for (const transport of ['WebRTC', 'WebSocket']) {
     ));
 }
 
+test('a call outlives the connection that carries it', () =>
+  withBrowser(write(silence(60)), (browser) =>
+    visit(browser, OPEN, async (page, shot) => {
+      const relays = page.waitForResponse((response) => response.url().endsWith('/v1/realtime/ice-servers'));
+      const renewed = () => page.waitForResponse((response) => response.request().method() === 'PATCH');
+      const says = async (words) => {
+        await page.fill('#words', words);
+        await page.keyboard.press('Enter');
+        await page.waitForFunction((words) => [...document.querySelectorAll('#log li')].at(-2)?.innerText.includes(words), words);
+        await phase(page, 'speaking');
+        await louder(page, 0.01);
+      };
+      const candidates = () =>
+        page.evaluate(async () => {
+          const stats = [...(await window.__heard.connections.at(-1).getStats()).values()];
+          return stats.filter((entry) => entry.type === 'local-candidate').map((entry) => entry.usernameFragment);
+        });
+      await page.selectOption('#transport', 'webrtc');
+      await page.click('#orb');
+      assert.ok((await relays).ok(), 'the servers of ICE are asked for');
+      await phase(page, 'listening');
+
+      // Another way, as after a change of network.
+      const before = await candidates();
+      let renewal = renewed();
+      await page.evaluate(() => window.dispatchEvent(new Event('online')));
+      assert.equal((await renewal).status(), 200);
+      await page.waitForFunction(() => window.__heard.connections[0].signalingState === 'stable');
+      await says('Are you there?');
+      assert.ok((await candidates()).some((fragment) => !before.includes(fragment)), 'ICE began anew');
+      assert.equal(await page.evaluate(() => window.__heard.connections.length), 1);
+
+      // Another connection. One that is closed says goodbye, and the call ends; one that breaks does not.
+      const breaks = () => {
+        const connection = window.__heard.connections.at(-1);
+        Object.defineProperty(connection, 'connectionState', { value: 'failed' });
+        connection.dispatchEvent(new Event('connectionstatechange'));
+      };
+      renewal = renewed();
+      await page.evaluate(breaks);
+      assert.equal((await renewal).status(), 200);
+      await page.waitForFunction(() => window.__heard.connections[1]?.connectionState === 'connected');
+      await says('And are you still there?');
+      assert.equal(await page.locator('#log .you').count(), 2, 'what was said before is still there');
+      await shot('WebRTC-renewed');
+
+      // A call that the server has given up is over, and the page says so.
+      await page.route('**/v1/realtime/calls/*', (route) => route.fulfill({ status: 404, body: '{}' }));
+      await page.evaluate(breaks);
+      await phase(page, 'error');
+      assert.match(await notice(page).innerText(), /The connection broke off/);
+    }, { expected: /404/ }),
+  ));
+
 test('what stands in the way is said, with a way out', () =>
   withBrowser(write(silence(60)), async (browser) => {
     const microphone = (name) => `navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('no', '${name}'))`;

@@ -121,6 +121,8 @@ pub struct SessionConfig {
     pub transcripts: bool,
     /// Whether the caller's sound is cleaned before anything listens.
     pub noise_reduction: bool,
+    /// Whether the echo of answers is taken out of the caller's sound.
+    pub echo: EchoCancellation,
     /// How turns end.
     pub turns: TurnDetection,
     /// Whether an answer is begun, unheard, while a pause only seems to be the end of a turn.
@@ -149,6 +151,17 @@ pub struct SessionConfig {
     pub segments: Segments,
     /// What is said while an answer is late.
     pub filler: Option<Filler>,
+}
+
+/// Whether the echo of answers is taken out of the caller's sound before anything listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EchoCancellation {
+    /// Where the transport's clients mostly do not do it themselves.
+    Auto,
+    /// It is.
+    On,
+    /// It is not.
+    Off,
 }
 
 /// What becomes of the oldest items of a conversation that grows longer than a model reads.
@@ -201,6 +214,7 @@ impl Default for SessionConfig {
             vocabulary: None,
             transcripts: true,
             noise_reduction: false,
+            echo: EchoCancellation::Off,
             turns: TurnDetection::Semantic { eagerness: Eagerness::Medium, then: AfterTurn { respond: true, interrupt: true } },
             prepare: true,
             output: pcm,

@@ -145,12 +145,20 @@ async fn churn(server: &Server, calls: usize) -> Result<(), Failure> {
 async fn come_and_go(address: SocketAddr, calls: usize) -> Result<(), Failure> {
     let mut gone = 0;
     while gone < calls {
+        let mut talking = JoinSet::new();
         for mut caller in dial(address, AT_ONCE.min(calls - gone)).await? {
             gone += 1;
-            caller.talk(Duration::from_millis(200)).await?;
-            if gone % RUDE != 0 {
-                caller.hang_up();
-            }
+            let rude = gone % RUDE == 0;
+            talking.spawn(async move {
+                let talked = caller.talk(Duration::from_millis(200)).await;
+                if !rude {
+                    caller.hang_up();
+                }
+                talked.map(drop)
+            });
+        }
+        while let Some(talked) = talking.join_next().await {
+            talked??;
         }
     }
     Ok(())

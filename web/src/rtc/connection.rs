@@ -27,7 +27,7 @@ use super::port::{Packet, Port, Seat};
 use super::stand_in::{self, STILL};
 use super::{RATE, sdp};
 use crate::ApiError;
-use crate::call::SessionConfig;
+use crate::call::{EchoCancellation, SessionConfig};
 
 /// Payload type of Opus where the client has no wish of its own: what browsers use.
 const OPUS: u8 = 111;
@@ -53,9 +53,11 @@ pub(super) struct Connection {
     reached: bool,
 }
 
-/// The configuration as this transport carries it: whatever the client wrote about formats, Opus goes over the wire and this behind it.
+/// The configuration as this transport carries it: whatever the client wrote about formats, Opus goes over the wire and this behind it; and
+/// browsers cancel echoes themselves.
 pub(super) fn carried(config: SessionConfig) -> SessionConfig {
-    SessionConfig { input: Codec::Pcm16(RATE), output: Codec::Pcm16(RATE), ..config }
+    let echo = if config.echo == EchoCancellation::On { EchoCancellation::On } else { EchoCancellation::Off };
+    SessionConfig { input: Codec::Pcm16(RATE), output: Codec::Pcm16(RATE), echo, ..config }
 }
 
 fn wrong(error: rtc::shared::error::Error) -> ApiError {

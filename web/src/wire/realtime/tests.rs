@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 
 use super::{Asked, Dialect, Playing, Realtime};
 use crate::call::{
-    AfterTurn, CallError, Command, Content, Eagerness, Ending, Event, Filler, InputItem, Item, ItemContent, MOST_TOKENS, Place, Request,
-    Response, Routed, Segments, SessionConfig, Status, Toolset, Truncation, TurnDetection,
+    AfterTurn, CallError, Command, Content, Eagerness, EchoCancellation, Ending, Event, Filler, InputItem, Item, ItemContent, MOST_TOKENS,
+    Place, Request, Response, Routed, Segments, SessionConfig, Status, Toolset, Truncation, TurnDetection,
 };
 
 mod mcp;
@@ -449,7 +449,9 @@ fn inworlds_wishes_are_taken() {
         "memory": { "enabled": true },
         "backchannel": { "enabled": true },
         "user_id": "u", "metadata": { "tier": "vip" },
+        "echo_cancellation": "on",
     } }));
+    assert_eq!(config.echo, EchoCancellation::On);
     assert_eq!((config.vocabulary.as_deref(), config.user.as_deref()), (Some("Timbre"), Some("u")));
     assert_eq!(config.language.map(|language| language.to_string()).as_deref(), Some("de"));
     assert_eq!((config.segments, config.metadata.get("tier")), (Segments::Turn, Some(&json!("vip"))));
@@ -469,6 +471,7 @@ fn inworlds_wishes_are_taken() {
         (json!({ "tts": { "segmenter_strategy": "words" } }), "session.providerData.tts.segmenter_strategy"),
         (json!({ "responsiveness": { "initial_wait_timeout_ms": -1 } }), "session.providerData.responsiveness.initial_wait_timeout_ms"),
         (json!({ "events": "none" }), "session.providerData.events"),
+        (json!({ "echo_cancellation": true }), "session.providerData.echo_cancellation"),
     ] {
         let wrong = receive(json!({ "type": "session.update", "session": { "providerData": own } })).expect_err("it is wrong");
         assert_eq!(wrong.param.as_deref(), Some(param));

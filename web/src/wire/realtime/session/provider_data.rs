@@ -7,7 +7,7 @@ use models::Voice;
 
 use super::{Session, read_language};
 use crate::ApiError;
-use crate::call::{Filler, Segments, TurnDetection};
+use crate::call::{EchoCancellation, Filler, Segments, TurnDetection};
 use crate::wire::{Field, Fields};
 
 /// How long an answer may take before something is said, where the client does not say.
@@ -24,10 +24,15 @@ impl Session {
     pub(super) fn merge_provider_data(&mut self, own: Option<&mut Fields>) -> Result<(), ApiError> {
         let Some(own) = own else {
             (self.config.segments, self.config.filler) = (self.defaults.segments, self.defaults.filler.clone());
+            self.config.echo = self.defaults.echo;
             return Ok(());
         };
         if let Some(events) = own.take("events") {
             events.one_of(&[("standard", ()), ("all", ())])?;
+        }
+        if let Some(echo) = own.take("echo_cancellation") {
+            use EchoCancellation::{Auto, Off, On};
+            self.config.echo = echo.one_of(&[("auto", Auto), ("on", On), ("off", Off)])?;
         }
         if let Some(stt) = own.take("stt") {
             self.merge_hearing(stt.object()?)?;
