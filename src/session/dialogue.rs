@@ -320,8 +320,8 @@ mod tests {
         let item = |id: &str, content| Item { id: id.into(), content, status: Status::Completed };
         let mut dialogue = Dialogue::default();
         dialogue.add(said("ask", Role::User, "How is it?"), None);
-        dialogue.add(item("a", ItemContent::McpCall(offered("first"))), None);
-        dialogue.add(item("b", ItemContent::McpCall(offered("second"))), None);
+        dialogue.add(item("a", ItemContent::McpCall(Box::new(offered("first")))), None);
+        dialogue.add(item("b", ItemContent::McpCall(Box::new(offered("second")))), None);
         dialogue.add(item("f", ItemContent::FunctionCall { call_id: "f".into(), name: "third".into(), arguments: "{}".into() }), None);
         let told = |dialogue: &Dialogue| -> Vec<String> {
             let prompt = dialogue.prompt(&SessionConfig::default(), &ResponseConfig::default(), None);

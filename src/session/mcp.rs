@@ -313,7 +313,7 @@ impl Session {
 
     /// The answer that a call is of ends. A call that is not whole is not made: its item is forgotten.
     pub(super) async fn end_call(&mut self, place: &Place, offered: &Offered, arguments: &str, ending: &Ending) -> Result<Item, Gone> {
-        let content = ItemContent::McpCall(offered.call(arguments.to_owned()));
+        let content = ItemContent::McpCall(Box::new(offered.call(arguments.to_owned())));
         if *ending != Ending::Whole && !self.mcp.calls.contains_key(&place.item) {
             self.dialogue.remove(&place.item);
             self.tell(Event::ItemDeleted(place.item.clone())).await?;

@@ -411,7 +411,7 @@ impl Session {
         }
         let call = reply.completion.tool_calls.get(index).cloned().unwrap_or_default();
         let (called, content) = match writing.offer.find(&call.name) {
-            Some(offered) => (Called::Tool(offered.clone()), ItemContent::McpCall(offered.call(String::new()))),
+            Some(offered) => (Called::Tool(offered.clone()), ItemContent::McpCall(Box::new(offered.call(String::new())))),
             None => {
                 let call_id = if call.id.is_empty() { self.name("call") } else { call.id };
                 let content = ItemContent::FunctionCall { call_id: call_id.clone(), name: call.name, arguments: String::new() };

@@ -24,7 +24,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 /// What callers must show.
-pub const TOKEN: &str = "open-sesame";
+pub(crate) const TOKEN: &str = "open-sesame";
 
 struct Tools;
 
@@ -61,15 +61,15 @@ impl ServerHandler for Tools {
 }
 
 /// A server on a free port; it goes with this.
-pub struct Served {
-    pub address: SocketAddr,
+pub(crate) struct Served {
+    pub(crate) address: SocketAddr,
     dying: Arc<AtomicBool>,
     task: JoinHandle<()>,
 }
 
 impl Served {
     /// Every answer breaks off from here on.
-    pub fn die(&self) {
+    pub(crate) fn die(&self) {
         self.dying.store(true, Relaxed);
     }
 }
@@ -81,9 +81,10 @@ impl Drop for Served {
 }
 
 async fn guard(request: Request, next: Next) -> Response {
-    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
-    if header("authorization") != format!("Bearer {TOKEN}") || header("x-team") != "blue" {
-        return (StatusCode::FORBIDDEN, format!("{} is not welcome", header("authorization"))).into_response();
+    let [key, team] = ["authorization", "x-team"]
+        .map(|name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned());
+    if key != format!("Bearer {TOKEN}") || team != "blue" {
+        return (StatusCode::FORBIDDEN, format!("{key} is not welcome")).into_response();
     }
     next.run(request).await
 }
@@ -95,7 +96,7 @@ fn broken() -> Response {
 }
 
 /// `/mcp` is the real one; `/page` is a website, `/moved` leads to the real one, `/silent` says nothing.
-pub async fn serve() -> Served {
+pub(crate) async fn serve() -> Served {
     let service = StreamableHttpService::new(|| Ok(Tools), Arc::new(LocalSessionManager::default()), StreamableHttpServerConfig::default());
     let dying = Arc::new(AtomicBool::new(false));
     let dies = dying.clone();

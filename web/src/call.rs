@@ -359,7 +359,7 @@ pub enum ItemContent {
         listed: Option<Result<Vec<McpTool>, McpError>>,
     },
     /// The model calls a tool of an MCP server.
-    McpCall(McpCall),
+    McpCall(Box<McpCall>),
     /// Somebody is asked whether the model may do that.
     McpApprovalRequest {
         /// The server's label.

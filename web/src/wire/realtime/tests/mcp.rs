@@ -133,14 +133,14 @@ fn items_and_events_are_told_as_openai_does() {
         json!({ "type": "http_error", "code": 502, "message": "gone" })
     );
     let call = |outcome| {
-        ItemContent::McpCall(McpCall {
+        ItemContent::McpCall(Box::new(McpCall {
             server: "docs".into(),
             tool: "a".into(),
             called: "docs_a".into(),
             arguments: "{}".into(),
             approval: None,
             outcome,
-        })
+        }))
     };
     for (outcome, output, error) in [
         (None, Value::Null, Value::Null),
