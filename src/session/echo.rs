@@ -88,8 +88,11 @@ impl Echo {
     /// Takes the echo out of what was heard, at [`Rate::MODEL`].
     pub(super) fn clean(&mut self, near: &mut [f32]) {
         let Some(canceller) = &mut self.canceller else { return };
-        let unplayed = Rate::MODEL.samples_in_ms((self.playhead.unheard() + BEHIND).as_millis() as u64);
-        canceller.forget(canceller.waiting().saturating_sub(unplayed));
+        let [unplayed, behind] = [self.playhead.unheard(), BEHIND].map(|time| Rate::MODEL.samples_in_ms(time.as_millis() as u64));
+        // After a gap the pairing begins anew where the player is: an echo cannot come before what it is one of.
+        if canceller.waiting() > unplayed + behind {
+            canceller.forget(canceller.waiting() - unplayed);
+        }
         match self.held {
             false => canceller.clean(near),
             true => canceller.clean_meanwhile(near),

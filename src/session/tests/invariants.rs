@@ -265,9 +265,12 @@ fn check_commands(sent: &[(String, &'static str)], told: &[Event]) -> Result<(),
         ("retrieve", count(|event| matches!(event, Event::ItemRetrieved(_)))),
         ("delete", count(|event| matches!(event, Event::ItemDeleted(_)))),
     ];
+    // A call of a tool that was cut before it was whole goes by itself.
+    let calls = count(|event| matches!(event, Event::ItemAdded { item: Item { content: ItemContent::McpCall(_), .. }, .. }));
     for (name, effects) in effects {
         let heard = sent.iter().filter(|(id, command)| *command == name && !refused.contains(&id.as_str())).count();
-        prop_assert_eq!(heard, effects, "{} was dropped", name);
+        let more = if name == "delete" { calls } else { 0 };
+        prop_assert!((heard..=heard + more).contains(&effects), "{heard} of {name} had {effects} effects");
     }
     Ok(())
 }

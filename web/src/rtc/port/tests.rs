@@ -1,3 +1,5 @@
+//! The port: what comes in goes to the call that it names.
+
 use super::*;
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
