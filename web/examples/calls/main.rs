@@ -21,6 +21,10 @@ use tokio::time::{Instant, sleep};
 
 use caller::{Caller, Heard};
 
+/// As the program that is measured has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What went wrong, for whoever reads the terminal.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
