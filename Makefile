@@ -58,7 +58,7 @@ build: setup
 models: build
 	$(TIMBRE) models pull
 
-# Some tests speak with Kokoro, which is not in the default set.
+# Some tests speak with Kokoro or compare meanings with MiniLM, which are not in the default set.
 test-models: build
 	$(TIMBRE) models pull
-	$(TIMBRE) models pull kokoro
+	$(TIMBRE) models pull kokoro minilm

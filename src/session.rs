@@ -9,6 +9,7 @@ mod hearing;
 mod idle;
 mod mcp;
 mod playhead;
+mod playing;
 mod prepared;
 mod reply;
 mod respond;
@@ -89,7 +90,7 @@ struct Session {
     measuring: FuturesUnordered<BoxFuture<'static, (String, Signals)>>,
     reply: Option<Reply>,
     /// The answer before, while the caller still hears it.
-    tail: Option<respond::Tail>,
+    tail: Option<playing::Tail>,
     /// Since when neither side has said anything, after an answer.
     idle_since: Option<Instant>,
     /// When something was last said because an answer was late.
@@ -351,7 +352,7 @@ impl Session {
                         over: None,
                         heard,
                         told: String::new(),
-                        respond: None,
+                        respond: false,
                         ended: now,
                         asked: now,
                     });

@@ -418,6 +418,8 @@ impl Session {
         let (server, tools) =
             (known.server.label.clone(), listed.as_ref().map(|connected| connected.tools.clone()).map_err(McpError::clone));
         known.answer = listed.map_or(Answer::Failed, Answer::Listed);
+        // It was begun without these tools.
+        self.prepared = None;
         let progress = match &tools {
             Ok(tools) => {
                 info!(call = %self.id, server, tools = tools.len(), "An MCP server offers tools.");

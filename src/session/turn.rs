@@ -9,7 +9,7 @@ use futures::stream::BoxStream;
 use models::{Attention, Heard, Measured, ModelError, SignalSet, Signals, Utterance};
 use tokio::time::Instant;
 use tracing::{debug, warn};
-use web::call::{Content, Event, Item, ItemContent, ResponseConfig, Status, TurnDetection};
+use web::call::{Content, Event, Item, ItemContent, Status, TurnDetection};
 
 use super::{Session, Told};
 use crate::conversation::Input;
@@ -45,7 +45,8 @@ pub(super) struct Finishing {
     pub over: Option<Probability>,
     pub heard: BoxStream<'static, Result<Heard, ModelError>>,
     pub told: String,
-    pub respond: Option<Box<ResponseConfig>>,
+    /// Whether it is answered.
+    pub respond: bool,
     /// When the caller stopped to speak.
     pub ended: Instant,
     /// When the last words were asked for.
@@ -224,7 +225,6 @@ impl Session {
         self.tell(Event::Committed { after: after.clone(), item: item.clone() }).await?;
         self.tell(Event::ItemAdded { after: after.clone(), item: added.clone() }).await?;
         self.tell(Event::ItemDone { after, item: added }).await?;
-        let respond = respond.then(Box::<ResponseConfig>::default);
         let asked = Instant::now();
         // The silence that ended the turn has passed already.
         let silence = Samples(self.hearing.now().0.saturating_sub(at.0)).duration(Rate::MODEL);
@@ -237,7 +237,7 @@ impl Session {
     pub(super) async fn answer_at_last(&mut self) -> Told {
         match self.finishing.back_mut() {
             Some(finishing) => {
-                finishing.respond = Some(Box::default());
+                finishing.respond = true;
                 Ok(())
             }
             None => self.respond(None, Box::default()).await,
@@ -266,7 +266,7 @@ impl Session {
     async fn transcribed(&mut self, finishing: Finishing, utterance: Utterance) -> Told {
         let Finishing { item, pcm, over, told, respond, ended, asked, heard: _ } = finishing;
         self.works.heard(&self.engines.speakers, utterance.duration, asked.elapsed());
-        self.spoke = respond.is_some().then_some(ended);
+        self.spoke = respond.then_some(ended);
         self.dialogue.transcribe(&item, &utterance.text);
         if let Some(language) = &utterance.language
             && language.confidence.get() >= 0.5
@@ -276,7 +276,7 @@ impl Session {
         // Rules are answered before the route is chosen; the rest is measured while the model thinks.
         let wanted = self.engines.router.wanted_by(&self.model());
         let words = utterance.text.clone();
-        let needs = respond.is_some() && !words.is_empty() && !wanted.is_empty();
+        let needs = respond && !words.is_empty() && !wanted.is_empty();
         let measuring = self.measure(item.clone(), pcm, utterance.clone(), over);
         if needs {
             let (_, signals) = measuring.await;
@@ -310,17 +310,15 @@ impl Session {
         }
     }
 
-    async fn respond_to_turn(&mut self, respond: Option<Box<ResponseConfig>>, words: &str) -> Told {
-        match respond {
-            // Sound without words is nothing to answer.
-            Some(response) if !words.is_empty() => match self.take_prepared() {
-                Some((reply, writing)) => self.begin_answer(reply, writing).await,
-                None => self.respond(None, response).await,
-            },
-            _ => {
-                self.prepared = None;
-                Ok(())
-            }
+    async fn respond_to_turn(&mut self, respond: bool, words: &str) -> Told {
+        // Sound without words is nothing to answer.
+        if !respond || words.is_empty() {
+            self.prepared = None;
+            return Ok(());
+        }
+        match self.take_prepared() {
+            Some((reply, writing)) => self.begin_answer(reply, writing).await,
+            None => self.respond(None, Box::default()).await,
         }
     }
 

@@ -24,7 +24,7 @@ from aiortc.codecs.opus import OpusDecoder
 from aiortc.jitterbuffer import JitterFrame
 
 from lossy import relay
-from test_realtime import RECORDING, URL, recording
+from caller import RECORDING, URL, speech
 from test_webrtc import Caller, converse
 
 pytestmark = pytest.mark.skipif(not (URL and RECORDING), reason="no server with real models (TIMBRE_REALTIME_URL, TIMBRE_RECORDING)")
@@ -102,7 +102,7 @@ def test_both_sides_are_understood_over_a_bad_network():
     async def script(caller):
         caller.say(type="session.update", session={"type": "realtime", "audio": {"input": {"turn_detection": None}}})
         await caller.until("session.updated")
-        caller.microphone.waiting += recording(7.0)
+        caller.microphone.waiting += speech(7.0)
         await asyncio.sleep(8.0)
         caller.say(type="input_audio_buffer.commit")
         heard = await caller.until("conversation.item.input_audio_transcription.completed")

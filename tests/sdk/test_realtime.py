@@ -4,32 +4,17 @@ TIMBRE_REALTIME_URL is the server's base URL (ending in /v1), TIMBRE_RECORDING a
 """
 
 import asyncio
-import audioop
 import base64
 import json
 import os
-import wave
 
 import pytest
 from openai import AsyncOpenAI
 
+from caller import RATE, RECORDING, URL, speech
 from schema import judge_realtime
 
-URL = os.environ.get("TIMBRE_REALTIME_URL")
-RECORDING = os.environ.get("TIMBRE_RECORDING")
 pytestmark = pytest.mark.skipif(not (URL and RECORDING), reason="no server with real models (TIMBRE_REALTIME_URL, TIMBRE_RECORDING)")
-RATE = 24_000
-
-
-def recording(seconds: float = 60.0) -> bytes:
-    """PCM16 at 24 kHz, mono."""
-    with wave.open(RECORDING) as sound:
-        pcm = sound.readframes(sound.getnframes())
-        if sound.getnchannels() == 2:
-            pcm = audioop.tomono(pcm, sound.getsampwidth(), 0.5, 0.5)
-        pcm = audioop.lin2lin(pcm, sound.getsampwidth(), 2)
-        pcm, _ = audioop.ratecv(pcm, 2, 1, sound.getframerate(), RATE, None)
-    return pcm[: int(seconds * RATE) * 2]
 
 
 class Caller:
@@ -83,7 +68,7 @@ def test_a_spoken_question_gets_a_spoken_answer():
             session={"type": "realtime", "instructions": "Answer in one short sentence.", "audio": {"output": {"voice": "marin"}}}
         )
         await caller.until("session.updated")
-        speaking = asyncio.create_task(caller.speak(recording() + bytes(RATE * 2 * 3)))
+        speaking = asyncio.create_task(caller.speak(speech(60.0) + bytes(RATE * 2 * 3)))
         # A speaker who pauses between two sentences may be answered in between; going on, they interrupt that answer.
         done = await caller.until("response.done", 60)
         while done.response.status == "cancelled":
@@ -125,7 +110,7 @@ def test_push_to_talk_text_and_an_answer_that_is_cancelled():
             }
         )
         await caller.until("session.updated")
-        await caller.connection.input_audio_buffer.append(audio=base64.b64encode(recording(8.0)).decode())
+        await caller.connection.input_audio_buffer.append(audio=base64.b64encode(speech(8.0)).decode())
         await caller.connection.input_audio_buffer.commit()
         heard = await caller.until("conversation.item.input_audio_transcription.completed")
         assert heard.transcript.strip()
@@ -152,7 +137,7 @@ def test_the_caller_interrupts_and_the_history_keeps_what_was_heard():
         )
         await caller.connection.response.create()
         await caller.until("response.output_audio.delta")
-        speaking = asyncio.create_task(caller.speak(recording(6.0)))
+        speaking = asyncio.create_task(caller.speak(speech(6.0)))
         await caller.until("input_audio_buffer.speech_started")
         done = await caller.until("response.done")
         speaking.cancel()

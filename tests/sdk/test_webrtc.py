@@ -18,8 +18,8 @@ from aiortc.contrib.media import MediaStreamError
 from aiortc.mediastreams import MediaStreamTrack
 from av import AudioFrame
 
+from caller import RATE, RECORDING, URL, speech
 from schema import judge_realtime
-from test_realtime import RATE, RECORDING, URL, recording
 
 pytestmark = pytest.mark.skipif(not (URL and RECORDING), reason="no server with real models (TIMBRE_REALTIME_URL, TIMBRE_RECORDING)")
 STEP = RATE // 50
@@ -169,7 +169,7 @@ def converse(script, session=None, configuration=None, **changes):
 def test_a_spoken_question_gets_a_spoken_answer():
     async def script(caller):
         assert caller.events[0]["session"]["instructions"] == "Answer in one short sentence."
-        caller.microphone.waiting += recording(8.0)
+        caller.microphone.waiting += speech(8.0)
         await caller.heard_out()
         kinds = caller.kinds()
         assert "output_audio_buffer.started" in kinds and "response.output_audio_transcript.delta" in kinds
@@ -191,7 +191,7 @@ def test_the_caller_interrupts():
     async def script(caller):
         ask_for_a_story(caller)
         started = await caller.until("output_audio_buffer.started")
-        caller.microphone.waiting += recording(6.0)
+        caller.microphone.waiting += speech(6.0)
         cleared = await caller.until("output_audio_buffer.cleared")
         assert cleared["response_id"] == started["response_id"]
         assert "input_audio_buffer.speech_started" in caller.kinds()

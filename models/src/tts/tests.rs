@@ -1,6 +1,6 @@
 //! Engines with their real weights, where they have been fetched.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use audio::Rate;
 use futures::StreamExt;
@@ -107,36 +107,5 @@ fn kokoro_is_understood_in_other_languages() {
         println!("{code}: {heard}");
         let said = |words: &str| words.split('|').any(|word| heard.contains(word));
         assert!(expected.iter().all(|words| said(words)), "{code}: {heard}");
-    }
-}
-
-/// Prints what an engine costs: `cargo test --release -p models figures -- --ignored --nocapture`.
-#[cfg(feature = "hibari")]
-#[test]
-#[ignore = "measures; it checks nothing"]
-fn figures() {
-    let started = Instant::now();
-    let Some(engine) = engine("hibari") else { return };
-    println!("loaded in {:?}", started.elapsed());
-    let sentences = include_str!("../../../tests/data/spoken.txt");
-    let (mut sound, mut work, mut firsts) = (Duration::ZERO, Duration::ZERO, Vec::new());
-    for sentence in sentences.lines().filter_map(|line| line.split('\t').next()) {
-        let started = Instant::now();
-        let (pcm, _) = speak(engine.as_ref(), sentence, 1.0);
-        firsts.push(started.elapsed());
-        work += started.elapsed();
-        sound += audio::Samples(pcm.len() as u64).duration(Rate::SPEECH);
-    }
-    firsts.sort_unstable();
-    println!("a sentence: p50 {:?}, p95 {:?}", firsts[firsts.len() / 2], firsts[firsts.len() * 95 / 100]);
-    println!("{sound:?} of sound in {work:?}: {:.4}", work.as_secs_f64() / sound.as_secs_f64());
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    status.lines().filter(|line| line.starts_with("VmRSS") || line.starts_with("VmHWM")).for_each(|line| println!("{line}"));
-    if let Some(folder) = std::env::var_os("TIMBRE_SPOKEN") {
-        for (number, sentence) in sentences.lines().filter_map(|line| line.split('\t').next()).enumerate() {
-            let (pcm, _) = speak(engine.as_ref(), sentence, 1.0);
-            let bytes: Vec<u8> = pcm.iter().flat_map(|sample| sample.to_le_bytes()).collect();
-            std::fs::write(std::path::Path::new(&folder).join(format!("{number:02}.f32")), bytes).expect("the folder can be written to");
-        }
     }
 }

@@ -135,6 +135,19 @@ async fn a_tool_is_listed_called_and_answered_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_begun_before_its_tools_were_there_is_begun_again() {
+    let mut client = with(TURNS, servers(&["late"]));
+    // The server answers after ten seconds: in the middle of the pause that ends the turn.
+    client.sound(0.0, 9_200).await;
+    client.sound(0.5, 500).await;
+    client.sound(0.0, 1_500).await;
+    assert_eq!(client.done().await, Ending::Whole);
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let prepared: Vec<_> = client.records.lock().expect("no test panics with it").iter().map(|record| record.prepared).collect();
+    assert_eq!(prepared, [Some(router::Preparation::ThrownAway), None]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_asks_for_the_answer_itself_gets_one() {
     let mut client = with(TURNS, servers(&["home"]));
     pass(&mut client, 1).await;
