@@ -13,7 +13,7 @@ LISTEN ?= 127.0.0.1:8080
 # What `make bench` measures: `make bench WHAT=turn`; `timbre bench --help` lists it.
 WHAT ?=
 
-.PHONY: demo serve test bench page lint fmt help setup build models test-setup test-models
+.PHONY: demo serve test bench eval page lint fmt help setup build models test-setup test-models
 
 demo: models ## Play a recorded question into the pipeline, show the turn, write reply.wav
 	$(TIMBRE) talk "$$($(TIMBRE) models path moonshine-tiny-en)/two_cities.wav" --seconds 4.6 --out reply.wav
@@ -31,6 +31,9 @@ test: test-setup ## Set up, then run every check and every test
 
 bench: models ## Measure quality, latency, load and cost (WHAT=... for a part)
 	$(TIMBRE) bench $(WHAT)
+
+eval: models ## Say how good the signals are on recordings in TIMBRE_DATA, and write docs/quality.md
+	$(TIMBRE) eval --out docs/quality.md
 
 page: ## Build the page that / shows from web/demo
 	@.ci/setup page

@@ -14,7 +14,7 @@ mod interruptions;
 mod load;
 mod noise;
 mod playback;
-mod process;
+pub(crate) mod process;
 mod quantiles;
 mod report;
 mod roundtrip;
@@ -28,6 +28,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use self::client::Ends;
+pub(crate) use self::clips::folder as data_folder;
 use self::report::{Report, Row};
 use self::server::Server;
 

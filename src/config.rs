@@ -20,8 +20,8 @@ use std::fmt;
 use std::path::Path;
 
 pub use checked::{
-    Auth, Config, Detection, Dialect, EmbeddedModel, Limits, Models, ProviderConfig, ReplicaConfig, SynthesizerChoice, TranscriberChoice,
-    Turn, Voice,
+    Auth, Config, Detection, Dialect, EmbeddedModel, EmotionChoice, Limits, Models, ProviderConfig, ReplicaConfig, SynthesizerChoice,
+    TranscriberChoice, Turn, Voice,
 };
 pub use phone::PhoneConfig;
 pub use record::RecordConfig;

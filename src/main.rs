@@ -7,7 +7,9 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use timbre::bench::{self, Bench};
 use timbre::config;
+use timbre::eval::{self, Eval};
 use timbre::models_command::{self, ModelsCommand};
+use timbre::train::{self, Train};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -46,6 +48,11 @@ enum Command {
     Models(ModelsCommand),
     /// Measure quality, latency, load and cost, and print a table.
     Bench(Bench),
+    /// Run recordings through the engines and say how good they are.
+    Eval(Eval),
+    /// Train what can be trained here, from your own recordings.
+    #[command(subcommand)]
+    Train(Train),
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -90,6 +97,8 @@ async fn run(cli: Cli) -> Result<()> {
             timbre::talk::run(written()?.check(&environment)?, talk).await
         }
         Command::Bench(what) => bench::run(what, cli.config.as_deref()).await,
+        Command::Eval(what) => tokio::task::spawn_blocking(move || eval::run(&what)).await?,
+        Command::Train(what) => tokio::task::spawn_blocking(move || train::run(what)).await?,
         Command::Models(command) => models_command::run(command).await,
         Command::Config(ConfigCommand::Check) => {
             written()?.check(&environment)?;

@@ -9,12 +9,14 @@ use anyhow::{Context, Result, bail};
 use futures::stream::{self, BoxStream, StreamExt};
 use models::denoise::Denoiser;
 use models::embed::MiniLm;
+use models::emotion::EmotionEngine;
 use models::llm::presets::Wire;
 use models::mcp::McpClient;
 use models::remote::Endpoint;
+use models::stt::Toned;
 use models::turn::SmartTurn;
 use models::vad::VoiceDetector;
-use models::{Delta, Embedder, ErrorKind, LanguageModel, ModelError, Prompt, Synthesizer, Transcriber, Weights, stt, tts};
+use models::{Delta, Embedder, ErrorKind, Heads, LanguageModel, ModelError, Prompt, Synthesizer, Transcriber, Weights, stt, tts};
 use router::{Cache, Catalogue, Executor, Ledger, Price, Router, Searcher, Speakers, TargetFacts};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -23,7 +25,7 @@ use tracing::info;
 use web::call::{AfterTurn, Eagerness, SessionConfig, TurnDetection};
 use web::operations::Operations;
 
-use crate::config::{Auth, Config, Detection, Dialect, PhoneConfig, SynthesizerChoice, TranscriberChoice, WebrtcConfig};
+use crate::config::{Auth, Config, Detection, Dialect, EmotionChoice, PhoneConfig, SynthesizerChoice, TranscriberChoice, WebrtcConfig};
 use crate::engines::{Engines, Nobody, VoiceActivity};
 use crate::known_targets::KnownTargets;
 use crate::metrics::{Elsewhere, Metrics};
@@ -116,8 +118,9 @@ pub fn engines(config: &Config) -> Result<Engines> {
         None if config.voice.synthesizer == SynthesizerChoice::None => config.voice.voice.clone(),
         None => voices.first().cloned().context("the synthesizer has no voice")?,
     };
+    let (transcriber, emotion) = emotion(config, &weights, transcriber)?;
     let (hears, speaks) = (config.voice.transcriber.target(), config.voice.synthesizer.target());
-    let speakers = Speakers { transcriber, hears, synthesizer, speaks, price: Some(price) };
+    let speakers = Speakers { transcriber, hears, emotion, synthesizer, speaks, price: Some(price) };
     let mcp = Arc::new(McpClient::new(config.mcp.clone()).map_err(anyhow::Error::msg)?);
     if !holds_calls(config) {
         let voice_activity = VoiceActivity::Level(1.0);
@@ -132,6 +135,21 @@ pub fn engines(config: &Config) -> Result<Engines> {
         mcp,
         denoiser,
         default_voice,
+    })
+}
+
+/// Who tells emotions from voices: the transcriber in passing where it is Moonshine, else the same encoder by itself.
+fn emotion(config: &Config, weights: &Weights, transcriber: Arc<dyn Transcriber>) -> Result<(Arc<dyn Transcriber>, Arc<Heads>)> {
+    let engine = match &config.voice.emotion {
+        EmotionChoice::None => None,
+        _ if !config.models.local || config.voice.transcriber == TranscriberChoice::None => None,
+        EmotionChoice::Moonshine => Some(EmotionEngine::moonshine(weights)?),
+        EmotionChoice::File(file) => Some(EmotionEngine::open(weights, file).context("voice.emotion cannot be used")?),
+    };
+    Ok(match engine {
+        None => (Arc::new(Toned::without(transcriber)), Heads::moonshine()),
+        Some(EmotionEngine { reader, heads, in_passing: true }) => (Arc::new(Toned::or(transcriber, reader)), heads),
+        Some(EmotionEngine { reader, heads, in_passing: false }) => (Arc::new(Toned::by(transcriber, reader)), heads),
     })
 }
 

@@ -125,6 +125,7 @@ enum Woke {
 
 impl Session {
     fn new(call: Call, engines: Arc<Engines>) -> Result<Session, audio::codec::CodecError> {
+        let baseline = Arc::new(Mutex::new(Baseline::new(engines.speakers.emotion.clone())));
         let mut hearing = Hearing::new(&engines, &call.config)?;
         follow(&mut hearing, &call.config);
         Ok(Session {
@@ -151,7 +152,7 @@ impl Session {
             writing: respond::Writing::default(),
             asides: Vec::new(),
             mcp: mcp::Mcp::default(),
-            baseline: Arc::default(),
+            baseline,
             signals: None,
             names: 0,
             turns: 0,
@@ -438,7 +439,13 @@ impl Session {
     }
 
     fn hint(&self) -> Hint {
-        Hint { language: self.language, prompt: self.config.vocabulary.clone(), word_times: false, partials: self.config.transcripts }
+        Hint {
+            language: self.language,
+            prompt: self.config.vocabulary.clone(),
+            word_times: false,
+            partials: self.config.transcripts,
+            tone: true,
+        }
     }
 }
 

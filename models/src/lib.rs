@@ -12,6 +12,7 @@ pub mod denoise;
 #[cfg(feature = "minilm")]
 pub mod embed;
 pub mod embedding;
+pub mod emotion;
 mod error;
 #[cfg(feature = "fetch")]
 mod fetch;
@@ -53,18 +54,19 @@ pub use continuation::Continuation;
 #[cfg(feature = "fetch")]
 pub use convert::ConvertError;
 pub use embedding::{Embedder, EmbeddingRequest, Embeddings};
+pub use emotion::{Baseline, Heads};
 pub use error::{ErrorKind, ModelError};
 #[cfg(feature = "fetch")]
 pub use fetch::{FetchError, Indexes, Installed, Progress, Pulled, Store};
 pub use language::Language;
 #[cfg(feature = "fetch")]
 pub use manifest::{Conversion, FileEntry, Manifest, ManifestError, ModelEntry, Package, Source, SourceKind, Take};
-pub use measure::{Baseline, measure};
+pub use measure::measure;
 pub use prompt::{Message, Part, Prompt, Role, Sampling, Tool, ToolCall};
 pub use reply::{Piece, read_aloud};
 pub use search::{SearchBackend, WebSearch};
 pub use secret::Secret;
-pub use signals::{Emotion, EmotionLabel, Measured, SignalKind, SignalSet, Signals};
+pub use signals::{Emotion, EmotionLabel, Measured, Reading, SignalKind, SignalSet, Signals, Trend};
 pub use utterance::{Partial, Segment, Utterance, Word};
 pub use voice::{Spoken, Voice};
 pub use weights::Weights;
@@ -105,6 +107,8 @@ pub struct Hint {
     pub word_times: bool,
     /// Whether somebody looks at drafts.
     pub partials: bool,
+    /// Whether somebody wants to know how it sounds: [`Utterance::tone`].
+    pub tone: bool,
 }
 
 /// How soon a transcriber answers a [`Sound::Pause`] or a [`Sound::Glance`].

@@ -1,5 +1,8 @@
 //! ONNX Runtime: the one engine for every `.onnx` and `.ort` model.
 
+#[cfg(feature = "moonshine")]
+mod ort_format;
+
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -36,10 +39,17 @@ fn builder(environment: &Environment) -> ort::Result<SessionBuilder> {
 }
 
 /// Opens a model that also gives out the values named `more`, which lie inside its graph.
-#[cfg(feature = "hibari")]
+#[cfg(any(feature = "hibari", feature = "moonshine"))]
 pub(crate) fn open_with_outputs(weights: &Weights, model: &Path, more: &[&str]) -> Result<Session, ModelError> {
     let target = model.display().to_string();
     let mut bytes = std::fs::read(model).map_err(|error| ModelError::new(ErrorKind::Failed, &target, error.to_string()))?;
+    #[cfg(feature = "moonshine")]
+    if ort_format::is_ort(&bytes) {
+        let added = ort_format::add_outputs(&mut bytes, more);
+        added.ok_or_else(|| failed(&target, "its graph could not be read; fetch it anew with `timbre models pull`"))?;
+        let build = |environment| -> ort::Result<Session> { builder(environment)?.commit_from_memory(&bytes) };
+        return build(environment(weights)?).map_err(|error| failed(&target, error));
+    }
     for name in more {
         // A protocol buffer may go on with more of a message that was already there, and the two are merged: this is field 7 of the
         // model (its graph), with field 12 (an output), with field 1 (a name). See onnx.proto.
@@ -50,7 +60,7 @@ pub(crate) fn open_with_outputs(weights: &Weights, model: &Path, more: &[&str]) 
 }
 
 /// A field of a protocol buffer with a length; names are shorter than 100 bytes, so that it fits one byte.
-#[cfg(feature = "hibari")]
+#[cfg(any(feature = "hibari", feature = "moonshine"))]
 fn field(number: u8, content: &[u8]) -> Vec<u8> {
     let length = u8::try_from(content.len()).ok().filter(|length| *length < 128).expect("a name inside a graph is short");
     [&[number << 3 | 2, length], content].concat()

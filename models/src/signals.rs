@@ -37,17 +37,20 @@ pub enum EmotionLabel {
     Frustrated,
     /// Aroused, neither clearly pleased nor displeased.
     Excited,
+    /// It cannot be told.
+    Uncertain,
 }
 
 impl EmotionLabel {
     /// All of them.
-    pub const ALL: [EmotionLabel; 6] = [
+    pub const ALL: [EmotionLabel; 7] = [
         EmotionLabel::Neutral,
         EmotionLabel::Happy,
         EmotionLabel::Sad,
         EmotionLabel::Angry,
         EmotionLabel::Frustrated,
         EmotionLabel::Excited,
+        EmotionLabel::Uncertain,
     ];
 
     /// The name that rules and clients see.
@@ -59,19 +62,55 @@ impl EmotionLabel {
             EmotionLabel::Angry => "angry",
             EmotionLabel::Frustrated => "frustrated",
             EmotionLabel::Excited => "excited",
+            EmotionLabel::Uncertain => "uncertain",
         }
     }
 }
 
-/// An emotion as a label and as a point.
+/// An emotion as a label and as a point: the best answer, and what it was made of.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Emotion {
-    /// The nearest label.
+    /// The nearest label, of voice and words together.
     pub label: EmotionLabel,
     /// How awake: 0 calm, 1 agitated.
     pub arousal: Probability,
     /// How pleasant: 0 unpleasant, 1 pleasant.
     pub valence: Probability,
+    /// The voice by itself, as a stranger would hear it.
+    pub absolute: Option<Reading>,
+    /// The voice against the caller's own earlier turns; from their third turn on.
+    pub relative: Option<Reading>,
+    /// Where the call is going; from the second turn on.
+    pub trend: Option<Trend>,
+}
+
+impl Emotion {
+    /// One of which no more is known.
+    pub fn new(label: EmotionLabel, arousal: Probability, valence: Probability) -> Emotion {
+        Emotion { label, arousal, valence, absolute: None, relative: None, trend: None }
+    }
+}
+
+/// What a voice tells, heard in one way.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reading {
+    /// The likeliest label.
+    pub label: EmotionLabel,
+    /// How likely it is.
+    pub confidence: Probability,
+    /// How awake.
+    pub arousal: Probability,
+    /// How pleasant.
+    pub valence: Probability,
+}
+
+/// Smoothed change over a call: the latest turns against all before them, -1 to 1; above nought it rises.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Trend {
+    /// Of the arousal.
+    pub arousal: f32,
+    /// Of the valence.
+    pub valence: f32,
 }
 
 /// All that was measured of an utterance. `None`: not asked for, or not measurable here.

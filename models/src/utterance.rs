@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use audio::Probability;
 
+use crate::emotion::Tone;
 use crate::{Language, Measured};
 
 /// One word with its place in time, counted from the start of the sound it was heard in or spoken as.
@@ -41,6 +42,8 @@ pub struct Utterance {
     pub language: Option<Measured<Language>>,
     /// How sure the recogniser is of the words: mean token probability.
     pub confidence: Option<Probability>,
+    /// How it sounds, where that was wanted.
+    pub tone: Option<Tone>,
     /// Name of the engine that heard it.
     pub engine: String,
 }

@@ -10,7 +10,7 @@ use cel::Value as Cel;
 use cel::common::types::{CelBool, CelDouble, CelInt, CelString};
 use cel::common::value::{CowVal, Val};
 use cel::context::VariableResolver;
-use models::{Prompt, SignalKind, SignalSet, Signals};
+use models::{Emotion, Measured, Prompt, SignalKind, SignalSet, Signals};
 use serde_json::{Map, Value};
 
 use crate::catalogue::Ability;
@@ -71,11 +71,19 @@ pub(crate) const TARGET: [(&str, Holds); 13] = [
     ("healthy", Holds::Flag),
 ];
 /// The names under `voice`; each also has a `.._confidence`.
-pub(crate) const VOICE: [(&str, Holds); 11] = [
+pub(crate) const VOICE: [(&str, Holds); 19] = [
     ("language", Holds::Text),
     ("emotion", Holds::Text),
     ("arousal", Holds::Number),
     ("valence", Holds::Number),
+    ("emotion_absolute", Holds::Text),
+    ("arousal_absolute", Holds::Number),
+    ("valence_absolute", Holds::Number),
+    ("emotion_relative", Holds::Text),
+    ("arousal_relative", Holds::Number),
+    ("valence_relative", Holds::Number),
+    ("arousal_trend", Holds::Number),
+    ("valence_trend", Holds::Number),
     ("hesitation", Holds::Number),
     ("pace", Holds::Number),
     ("pitch", Holds::Number),
@@ -88,7 +96,18 @@ pub(crate) const VOICE: [(&str, Holds); 11] = [
 /// Ending of the names under `voice` that say how sure a measurement is.
 pub(crate) const CONFIDENCE: &str = "_confidence";
 /// Names of the parts of an emotion; each is also a bare name.
-const EMOTION_PARTS: [&str; 2] = ["arousal", "valence"];
+const EMOTION_PARTS: [&str; 10] = [
+    "arousal",
+    "valence",
+    "emotion_absolute",
+    "arousal_absolute",
+    "valence_absolute",
+    "emotion_relative",
+    "arousal_relative",
+    "valence_relative",
+    "arousal_trend",
+    "valence_trend",
+];
 
 /// Most values in a request's metadata, lists and objects counted with what they hold. OpenAI allows 16 pairs; a rule may loop over a
 /// list once, so this bounds its cost.
@@ -184,6 +203,7 @@ impl<'a> View<'a> {
             "emotion" => signals.emotion.as_ref().and_then(|m| pick(sure, text(m.value.label.name()), m.confidence)),
             "arousal" => signals.emotion.as_ref().and_then(|m| pick(sure, number(m.value.arousal.get()), m.confidence)),
             "valence" => signals.emotion.as_ref().and_then(|m| pick(sure, number(m.value.valence.get()), m.confidence)),
+            name if EMOTION_PARTS.contains(&name) => signals.emotion.as_ref().and_then(|m| part(name, sure, m)),
             "end_of_turn" => signals.end_of_turn.as_ref().and_then(|m| pick(sure, number(m.value.get()), m.confidence)),
             "transcription" => signals.transcription.as_ref().and_then(|m| pick(sure, number(m.value.get()), m.confidence)),
             plain => {
@@ -304,6 +324,23 @@ fn json(value: &Value) -> Option<CowVal<'_, '_>> {
 
 fn whole<'b>(value: Cel) -> Option<CowVal<'b, 'b>> {
     Box::<dyn Val>::try_from(value).ok().map(CowVal::Owned)
+}
+
+/// A part of an emotion beyond its best answer, or how sure it is.
+fn part<'b>(name: &str, sure: bool, measured: &Measured<Emotion>) -> Option<CowVal<'b, 'b>> {
+    let (what, how) = name.split_once('_')?;
+    let emotion = &measured.value;
+    if how == "trend" {
+        let trend = emotion.trend?;
+        return pick(sure, number(if what == "arousal" { trend.arousal } else { trend.valence }), measured.confidence);
+    }
+    let reading = if how == "absolute" { emotion.absolute? } else { emotion.relative? };
+    let value = match what {
+        "emotion" => text(reading.label.name()),
+        "arousal" => number(reading.arousal.get()),
+        _ => number(reading.valence.get()),
+    };
+    pick(sure, value, reading.confidence)
 }
 
 /// A measurement, or how sure it is.

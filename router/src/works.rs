@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
-use models::{Attention, Heard, Hint, ModelError, Sound, Spoken, Synthesizer, Transcriber, Usage, Voice};
+use models::{Attention, Heads, Heard, Hint, ModelError, Sound, Spoken, Synthesizer, Transcriber, Usage, Voice};
 use tokio::time::Instant;
 
 use crate::attempt::{AttemptId, Work};
@@ -18,6 +18,8 @@ pub struct Speakers {
     pub transcriber: Arc<dyn Transcriber>,
     /// `provider/model` of it.
     pub hears: String,
+    /// What tells emotions from the tone of voices.
+    pub emotion: Arc<Heads>,
     /// Text to speech.
     pub synthesizer: Arc<dyn Synthesizer>,
     /// `provider/model` of it.
@@ -263,7 +265,14 @@ mod tests {
         let catalogue = Catalogue::default();
         let price: Price = Arc::new(move |target, amount| catalogue.price(target, amount));
         let (hears, speaks) = (hears.to_owned(), speaks.to_owned());
-        Speakers { transcriber: Arc::new(Engine), hears, synthesizer: Arc::new(Engine), speaks, price: Some(price) }
+        Speakers {
+            transcriber: Arc::new(Engine),
+            hears,
+            emotion: Heads::moonshine(),
+            synthesizer: Arc::new(Engine),
+            speaks,
+            price: Some(price),
+        }
     }
 
     #[tokio::test]

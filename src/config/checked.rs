@@ -108,6 +108,8 @@ pub struct Voice {
     pub transcriber: TranscriberChoice,
     /// Who speaks.
     pub synthesizer: SynthesizerChoice,
+    /// What tells emotions from voices.
+    pub emotion: EmotionChoice,
     /// With which voice.
     pub voice: String,
     /// The language callers speak; `None`: it is identified.
@@ -116,6 +118,17 @@ pub struct Voice {
     pub noise_suppression: bool,
     /// Whether the echo of answers is taken out.
     pub echo: EchoCancellation,
+}
+
+/// What tells emotions from the tone of voices.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EmotionChoice {
+    /// Nobody.
+    None,
+    /// The heads that are built in, on Moonshine's encoder.
+    Moonshine,
+    /// Heads or a model of the user's own.
+    File(PathBuf),
 }
 
 /// A transcriber.
@@ -429,6 +442,15 @@ fn voice(written: &written::Voice, local: bool, providers: &[ProviderConfig]) ->
             SynthesizerChoice::Remote { provider, model }
         }
     };
+    let emotion = match written.emotion.as_str() {
+        "none" => EmotionChoice::None,
+        "moonshine" => EmotionChoice::Moonshine,
+        file if [".safetensors", ".onnx"].iter().any(|ending| file.ends_with(ending)) => EmotionChoice::File(PathBuf::from(file)),
+        other => {
+            let allowed = "moonshine, none, or the path of a .safetensors or .onnx file";
+            return Err(ConfigError::new(format!("voice.emotion: {other:?} is not known; allowed are {allowed}")));
+        }
+    };
     let language = match &written.language {
         None => None,
         Some(code) => Some(Language::new(code).ok_or_else(|| {
@@ -442,7 +464,7 @@ fn voice(written: &written::Voice, local: bool, providers: &[ProviderConfig]) ->
         other => return Err(ConfigError::new(format!("voice.echo: {other:?} is not known; allowed are auto, on, off"))),
     };
     let noise_suppression = written.noise_suppression;
-    Ok(Voice { transcriber, synthesizer, voice: written.voice.clone(), language, noise_suppression, echo })
+    Ok(Voice { transcriber, synthesizer, emotion, voice: written.voice.clone(), language, noise_suppression, echo })
 }
 
 /// `provider` or `provider/model`, where the provider has a base URL.

@@ -130,6 +130,8 @@ pub struct Voice {
     pub transcriber: String,
     /// `hibari`, `kokoro`, `espeak`, `none`, or a remote one: `provider` or `provider/model`.
     pub synthesizer: String,
+    /// What tells emotions from voices: `moonshine`, `none`, or a file: heads that `timbre train emotion` wrote, or an ONNX model.
+    pub emotion: String,
     /// The voice that speaks.
     pub voice: String,
     /// The language callers speak, an ISO 639 code; absent: it is identified.
@@ -146,6 +148,7 @@ impl Default for Voice {
         Voice {
             transcriber: "auto".to_owned(),
             synthesizer: "hibari".to_owned(),
+            emotion: "moonshine".to_owned(),
             voice: "heart".to_owned(),
             language: None,
             noise_suppression: false,

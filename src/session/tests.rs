@@ -116,6 +116,7 @@ fn engines(attention: Attention) -> Arc<Engines> {
         speakers: router::Speakers {
             transcriber: Arc::new(Ears { attention }),
             hears: "openai/whisper-1".to_owned(),
+            emotion: models::Heads::moonshine(),
             synthesizer: Arc::new(Mouth),
             speaks: "openai/tts-1".to_owned(),
             price: Some(Arc::new(|target, amount| router::Catalogue::default().price(target, amount))),

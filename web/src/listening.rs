@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use models::{Baseline, ErrorKind, Heard, ModelError, SignalSet, Signals, Sound, Utterance};
+use router::Speakers;
 
 use crate::ApiError;
 
@@ -54,12 +55,13 @@ pub(crate) async fn utterance(mut heard: BoxStream<'static, Result<Heard, ModelE
 }
 
 /// Measures an utterance on a thread where that may take its time.
-pub(crate) async fn measure(pcm: Arc<[f32]>, utterance: &Utterance, wanted: SignalSet) -> Result<Signals, ApiError> {
+pub(crate) async fn measure(pcm: Arc<[f32]>, utterance: &Utterance, wanted: SignalSet, speakers: &Speakers) -> Result<Signals, ApiError> {
     if wanted.is_empty() {
         return Ok(Signals::default());
     }
     let utterance = utterance.clone();
     // One request is one utterance: there is no earlier one to compare the speaker with.
-    let measured = tokio::task::spawn_blocking(move || models::measure(&pcm, &utterance, &mut Baseline::default(), wanted)).await;
+    let mut baseline = Baseline::new(speakers.emotion.clone());
+    let measured = tokio::task::spawn_blocking(move || models::measure(&pcm, &utterance, &mut baseline, wanted)).await;
     measured.map_err(|_| ApiError::new(500, "engine_failed", "The signals of the audio could not be measured."))
 }

@@ -111,8 +111,9 @@ impl<F: Recogniser, W: Recogniser + Identifier> Recogniser for Auto<F, W> {
             return Ok(heard);
         }
         let hint = Hint { language: Some(identified.value), ..hint.clone() };
+        let tone = heard.tone.take();
         let mut heard = self.wide.engine().recognise(pcm, &hint, waited)?;
-        heard.language = Some(identified);
+        (heard.language, heard.tone) = (Some(identified), tone);
         Ok(heard)
     }
 

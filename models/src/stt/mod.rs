@@ -6,6 +6,8 @@ mod by_utterance;
 mod moonshine;
 #[cfg(feature = "remote")]
 pub mod remote;
+#[cfg(feature = "moonshine")]
+mod toned;
 #[cfg(feature = "whisper")]
 pub(crate) mod whisper;
 
@@ -14,7 +16,11 @@ use std::sync::Arc;
 pub use auto::Auto;
 pub use by_utterance::{ByUtterance, Recogniser};
 #[cfg(feature = "moonshine")]
+pub(crate) use moonshine::Encoder;
+#[cfg(feature = "moonshine")]
 pub use moonshine::Moonshine;
+#[cfg(feature = "moonshine")]
+pub use toned::Toned;
 #[cfg(feature = "whisper")]
 pub use whisper::Whisper;
 

@@ -5,6 +5,8 @@
 //! draft as the small model; the int8 activations are scaled over all tokens of a pass, so a near tie may fall differently than token by
 //! token). A stretch heard before, sample for sample, costs nothing again.
 
+mod encoder;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +16,10 @@ use audio::Rate;
 use ort::session::{Session, SessionInputValue, SessionOutputs};
 use ort::value::{DynValue, Tensor, TensorRef};
 
+pub(crate) use encoder::Encoder;
+
 use super::Recogniser;
+use crate::emotion::Tone;
 use crate::onnx::{failed, open};
 use crate::{ErrorKind, Hint, Language, Measured, ModelError, Segment, Utterance, Waited, Weights};
 
@@ -44,7 +49,7 @@ const MOST_DRAFTS: usize = 256;
 
 /// The engine, for one thread.
 pub struct Moonshine {
-    encoder: Session,
+    encoder: Encoder,
     decoder: Session,
     pieces: Vec<Vec<u8>>,
     names: [CacheNames; LAYERS],
@@ -60,6 +65,8 @@ struct Draft {
     tokens: Vec<i64>,
     /// Mean log probability of the tokens.
     mean: f32,
+    /// How it sounds, where somebody wanted to know.
+    tone: Option<Tone>,
 }
 
 /// Names of one layer's cache tensors: decoder key and value, encoder key and value.
@@ -87,7 +94,7 @@ impl Moonshine {
         let tokenizer = file("tokenizer.bin")?;
         let bytes = std::fs::read(&tokenizer).map_err(|e| failed(NAME, format!("{}: {e}", tokenizer.display())))?;
         Ok(Moonshine {
-            encoder: open(weights, &file("encoder_model.ort")?)?,
+            encoder: Encoder::load(weights)?,
             decoder: open(weights, &file("decoder_model_merged.ort")?)?,
             pieces: pieces(&bytes).ok_or_else(|| failed(NAME, format!("{} is not a token list", tokenizer.display())))?,
             names,
@@ -95,20 +102,15 @@ impl Moonshine {
         })
     }
 
-    /// Transcribes at most [`LONGEST_S`] seconds: tokens and their mean log probability.
-    fn decode(&mut self, pcm: &[f32], draft: &[i64], waited: &Waited) -> Result<(Vec<i64>, f32), ModelError> {
-        self.run(pcm, draft, waited).map_err(|error| failed(NAME, error))?.ok_or_else(abandoned)
-    }
-
     /// Transcribes a stretch, starting from what is already known of it.
-    fn hear(&mut self, stretch: &[f32], waited: &Waited) -> Result<Draft, ModelError> {
+    fn hear(&mut self, stretch: &[f32], hint: &Hint, waited: &Waited) -> Result<Draft, ModelError> {
         let (key, whole) = (hash(&stretch[..SHORTEST]), hash(stretch));
         let known = self.drafts.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned().unwrap_or_default();
-        if known.whole == whole {
+        if known.whole == whole && known.tone.is_some() >= hint.tone {
             return Ok(known);
         }
-        let (tokens, mean) = self.decode(stretch, &known.tokens, waited)?;
-        let heard = Draft { whole, tokens, mean };
+        let heard = self.run(stretch, &known.tokens, hint, waited).map_err(|error| failed(NAME, error))?;
+        let heard = Draft { whole, ..heard.ok_or_else(abandoned)? };
         let mut drafts = self.drafts.lock().unwrap_or_else(PoisonError::into_inner);
         // Drafts of utterances that are over must not pile up.
         if drafts.len() >= MOST_DRAFTS {
@@ -118,16 +120,16 @@ impl Moonshine {
         Ok(heard)
     }
 
-    /// `None`: nobody waits any more.
-    fn run(&mut self, pcm: &[f32], draft: &[i64], waited: &Waited) -> ort::Result<Option<(Vec<i64>, f32)>> {
+    /// Transcribes at most [`LONGEST_S`] seconds. `None`: nobody waits any more.
+    fn run(&mut self, pcm: &[f32], draft: &[i64], hint: &Hint, waited: &Waited) -> ort::Result<Option<Draft>> {
         let samples = pcm.len();
         let mask = vec![1_i64; samples];
-        let mut encoded = self.encoder.run(ort::inputs![
-            "input_values" => TensorRef::from_array_view(([1, samples], pcm))?,
-            "attention_mask" => TensorRef::from_array_view(([1, samples], &mask[..]))?,
-        ])?;
-        let hidden = encoded.remove("last_hidden_state").expect("the encoder has this output");
-        drop(encoded);
+        let (hidden, tone) = if hint.tone {
+            let (hidden, tone) = self.encoder.run_with_tone(pcm, &mask)?;
+            (hidden, Some(tone))
+        } else {
+            (self.encoder.run(pcm, &mask)?, None)
+        };
         if !waited.still() {
             return Ok(None);
         }
@@ -180,7 +182,7 @@ impl Moonshine {
         }
         let mean = log_probability / tokens.len() as f32;
         tokens.retain(|token| *token != END);
-        Ok(Some((tokens, mean)))
+        Ok(Some(Draft { whole: 0, tokens, mean, tone }))
     }
 
     fn text(&self, tokens: &[i64]) -> String {
@@ -202,7 +204,7 @@ impl Moonshine {
 }
 
 impl Recogniser for Moonshine {
-    fn recognise(&mut self, pcm: &[f32], _hint: &Hint, waited: &Waited) -> Result<Utterance, ModelError> {
+    fn recognise(&mut self, pcm: &[f32], hint: &Hint, waited: &Waited) -> Result<Utterance, ModelError> {
         let mut utterance = Utterance {
             duration: Duration::from_secs_f64(pcm.len() as f64 / f64::from(Rate::MODEL.hz())),
             language: Some(Measured::new(Language::ENGLISH, 0.5, NAME)),
@@ -214,7 +216,10 @@ impl Recogniser for Moonshine {
             if stretch.len() < SHORTEST {
                 continue;
             }
-            let Draft { tokens, mean, .. } = self.hear(stretch, waited)?;
+            let Draft { tokens, mean, tone, .. } = self.hear(stretch, hint, waited)?;
+            if let Some(tone) = tone.filter(|_| hint.tone) {
+                utterance.tone.get_or_insert_default().add(&tone);
+            }
             sum += mean * (tokens.len() + 1) as f32;
             weight += tokens.len() + 1;
             let text = self.text(&tokens);
@@ -363,6 +368,28 @@ mod tests {
         for bad in [&[3, b'a'][..], &[0x81], &[]] {
             assert_eq!(pieces(bad), None);
         }
+    }
+
+    #[test]
+    fn the_tone_of_a_voice_changes_no_word() {
+        let weights = Weights::new(Weights::default_folder());
+        let Ok(file) = weights.file("moonshine-tiny-en", "beckett.wav") else {
+            eprintln!("skipped: moonshine-tiny-en is not installed");
+            return;
+        };
+        let bytes = std::fs::read(file).expect("readable");
+        let recording = audio::container::decode(&bytes, Duration::from_secs(60)).expect("a recording");
+        let pcm = audio::resample(&recording.pcm, recording.rate, Rate::MODEL);
+        let hear = |tone: bool| {
+            let mut moonshine = Moonshine::load(&weights, 1).expect("it loads").remove(0);
+            moonshine.recognise(&pcm, &Hint { tone, ..Hint::default() }, &Waited::by(&|| false)).expect("it hears")
+        };
+        let (plain, toned) = (hear(false), hear(true));
+        assert_eq!((&plain.text, plain.confidence, plain.tone), (&toned.text, toned.confidence, None));
+        let numbers = toned.tone.expect("it was wanted").numbers();
+        assert_eq!(numbers.len(), crate::Heads::moonshine().inputs());
+        assert!(numbers.iter().all(|number| number.is_finite()));
+        assert!(!plain.text.is_empty());
     }
 
     #[test]

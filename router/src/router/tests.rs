@@ -5,7 +5,8 @@ use std::time::Duration;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
 use models::{
-    Delta, Emotion, EmotionLabel, ErrorKind, Finish, Language, LanguageModel, Measured, Message, ModelError, Role, SignalKind, Signals,
+    Delta, Emotion, EmotionLabel, ErrorKind, Finish, Language, LanguageModel, Measured, Message, ModelError, Reading, Role, SignalKind,
+    Signals, Trend,
 };
 use serde_json::{Value, json};
 
@@ -63,7 +64,12 @@ fn facts(metadata: Value, signals: Option<Signals>) -> Facts {
 }
 
 fn frustrated() -> Signals {
-    let emotion = Emotion { label: EmotionLabel::Frustrated, arousal: audio::Probability::new(0.8), valence: audio::Probability::new(0.3) };
+    let half = audio::Probability::new(0.5);
+    let emotion = Emotion {
+        absolute: Some(Reading { label: EmotionLabel::Angry, confidence: half, arousal: half, valence: half }),
+        trend: Some(Trend { arousal: 0.25, valence: -0.25 }),
+        ..Emotion::new(EmotionLabel::Frustrated, audio::Probability::new(0.8), audio::Probability::new(0.3))
+    };
     Signals {
         language: Some(Measured::new(Language::ENGLISH, 0.9, "test")),
         emotion: Some(Measured::new(emotion, 0.7, "test")),
@@ -89,6 +95,9 @@ fn rules_see_metadata_signals_and_small_facts() {
         ("voice.emotion == 'frustrated'", json!({"emotion": "happy", "voice": {"emotion": "happy"}}), true, true),
         ("hesitation == 0.3 && hesitation < 1", json!({}), true, true),
         ("arousal > 0.5 && voice.valence < 0.5 && voice.emotion_confidence > 0.6", json!({}), true, true),
+        ("emotion_absolute == 'angry' && voice.arousal_absolute == 0.5 && voice.emotion_absolute_confidence == 0.5", json!({}), true, true),
+        ("arousal_trend > 0.2 && voice.valence_trend < -0.2", json!({}), true, true),
+        ("emotion_relative == 'angry'", json!({}), true, false),
         ("n == 2 && n < 2.5", json!({"n": 2.0}), false, true),
         ("n > 1.5", json!({"n": 2}), false, true),
         ("'b' in tags && tags.exists(t, t == 'a')", json!({"tags": ["a", "b"]}), false, true),
@@ -122,6 +131,7 @@ fn only_what_rules_read_is_wanted() {
         ("tier == 'x'", &[][..]),
         ("emotion == 'x' || hesitation > 0.5", &[SignalKind::Emotion, SignalKind::Hesitation]),
         ("voice.arousal > 0.5", &[SignalKind::Emotion]),
+        ("valence_trend < 0.0", &[SignalKind::Emotion]),
         ("voice['pace'] > 3 && has(voice.noise)", &[SignalKind::Pace, SignalKind::Noise]),
         ("voice.language_confidence > 0.5", &[SignalKind::Language]),
         ("tags.exists(pitch, pitch == 'x')", &[]),

@@ -10,7 +10,7 @@ use axum::response::sse::{Event, KeepAlive};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use futures::{Stream, StreamExt, stream};
-use models::{Delta, Hint, Part, Prompt, SignalSet, Signals, Transcriber};
+use models::{Delta, Hint, Part, Prompt, SignalKind, SignalSet, Signals, Transcriber};
 use router::{Answer, Decision, Facts, Work, Works};
 use serde_json::{Map, Value};
 use tokio::time::timeout;
@@ -156,11 +156,12 @@ impl App {
         for (at, InputAudio { message, part, path, data }) in heard.into_iter().enumerate() {
             let bytes = decode_base64(&data, &path)?;
             let pcm = decode_upload(bytes.into(), services.limits.audio_length, &path).await?;
-            let heard = transcriber.transcribe(sound(pcm.clone()), Hint::default());
+            let hint = Hint { tone: at == last && wanted.contains(SignalKind::Emotion), ..Hint::default() };
+            let heard = transcriber.transcribe(sound(pcm.clone()), hint);
             let whole = timeout(services.limits.request_timeout, utterance(heard)).await;
             let utterance = whole.map_err(|_| ApiError::new(504, "timeout", "The transcription took too long.").at(&path))??;
             if at == last && !wanted.is_empty() {
-                signals = Some(measure(pcm, &utterance, wanted).await?);
+                signals = Some(measure(pcm, &utterance, wanted, &services.speakers).await?);
             }
             prompt.messages[message].parts[part] = Part::Text(utterance.text);
         }

@@ -10,7 +10,8 @@ use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt};
-use models::{Heard, Hint, ModelError, Transcriber};
+use models::{Heard, Hint, ModelError, SignalKind, Transcriber};
+use router::Speakers;
 use tokio::time::timeout;
 
 use super::account::Account;
@@ -31,17 +32,18 @@ pub(super) async fn transcribe(
     let request = transcription::read(form)?;
     let pcm = decode_upload(request.file.clone(), services.limits.audio_length, "file").await?;
     let word_times = request.words || matches!(request.shape, Shape::Srt | Shape::Vtt | Shape::Verbose);
-    let hint = Hint { language: request.language, prompt: request.prompt.clone(), word_times, partials: request.stream };
+    let tone = request.shape.wanted().contains(SignalKind::Emotion);
+    let hint = Hint { language: request.language, prompt: request.prompt.clone(), word_times, partials: request.stream, tone };
     account.ask_engine(&services.speakers.hears, None, 0).await?;
     let transcriber = account.works(&services.speakers).transcriber(&services.speakers);
     let heard = transcriber.transcribe(sound(pcm.clone()), hint);
     if request.stream {
-        return Ok(events::respond(told(heard, pcm)));
+        return Ok(events::respond(told(heard, pcm, services.speakers.clone())));
     }
     let whole = timeout(services.limits.request_timeout, utterance(heard)).await;
     let utterance = whole.map_err(|_| ApiError::new(504, "timeout", "The transcription took too long; send a shorter recording."))??;
     account.transcribed();
-    let measured = measure(pcm, &utterance, request.shape.wanted()).await?;
+    let measured = measure(pcm, &utterance, request.shape.wanted(), &services.speakers).await?;
     let body = transcription::write(&request, &utterance, &measured);
     Ok(([(CONTENT_TYPE, request.shape.content_type())], body).into_response())
 }
@@ -66,10 +68,10 @@ async fn read_form(mut multipart: Multipart, limits: &Limits) -> Result<Form, Ap
 }
 
 /// The transcript as it grows, then the whole of it.
-fn told(heard: BoxStream<'static, Result<Heard, ModelError>>, pcm: Arc<[f32]>) -> impl Stream<Item = Event> + Send {
+fn told(heard: BoxStream<'static, Result<Heard, ModelError>>, pcm: Arc<[f32]>, speakers: Speakers) -> impl Stream<Item = Event> + Send {
     let start = (heard, Growing::default(), true);
     let told = stream::unfold(start, move |(mut heard, mut growing, more)| {
-        let pcm = pcm.clone();
+        let (pcm, speakers) = (pcm.clone(), speakers.clone());
         async move {
             if !more {
                 return None;
@@ -81,7 +83,7 @@ fn told(heard: BoxStream<'static, Result<Heard, ModelError>>, pcm: Arc<[f32]>) -
                 }
                 Ok(Heard::Utterance(utterance)) => {
                     let mut told = Vec::from_iter(growing.finish(&utterance.text).map(|text| transcription::delta_event(&text)));
-                    told.push(match measure(pcm, &utterance, Shape::Json.wanted()).await {
+                    told.push(match measure(pcm, &utterance, Shape::Json.wanted(), &speakers).await {
                         Ok(measured) => transcription::done_event(&utterance, &measured),
                         Err(error) => error.to_json(),
                     });

@@ -187,7 +187,7 @@ pub(crate) fn signals(field: Field) -> Result<Signals, ApiError> {
     let label = fields.take("emotion").map(|field| field.one_of(&EmotionLabel::ALL.map(|label| (label.name(), label)))).transpose()?;
     if label.is_some() || arousal.is_some() || valence.is_some() {
         let part = |measured: Option<Measured<f32>>| Probability::new(measured.map_or(0.5, |measured| measured.value));
-        let emotion = Emotion { label: label.unwrap_or(EmotionLabel::Neutral), arousal: part(arousal), valence: part(valence) };
+        let emotion = Emotion::new(label.unwrap_or(EmotionLabel::Neutral), part(arousal), part(valence));
         signals.emotion = Some(Measured::new(emotion, 1.0, "client"));
     }
     fields.nothing_else(&KNOWN)?;

@@ -1,6 +1,6 @@
 //! What was measured of a speaker, as clients see it: our own JSON, beside OpenAI's fields.
 
-use models::{Emotion, Measured, Signals};
+use models::{Emotion, Measured, Reading, Signals};
 use serde_json::{Map, Value, json};
 
 /// Each signal that was measured, by the name that rules use: its value, how sure its source is (0 to 1), and the source.
@@ -9,10 +9,21 @@ pub(crate) fn to_json(signals: &Signals) -> Value {
     let mut map = Map::new();
     put(&mut map, "language", language.as_ref(), |language| json!(language.code()));
     if let Some(measured) = emotion {
-        let Emotion { label, arousal, valence } = measured.value;
+        let Emotion { label, arousal, valence, absolute, relative, trend } = measured.value;
         put(&mut map, "emotion", Some(measured), |_| json!(label.name()));
         map["emotion"]["arousal"] = number(arousal.get());
         map["emotion"]["valence"] = number(valence.get());
+        for (name, reading) in [("absolute", absolute), ("relative", relative)] {
+            if let Some(Reading { label, confidence, arousal, valence }) = reading {
+                map["emotion"][name] = json!({
+                    "value": label.name(), "confidence": number(confidence.get()),
+                    "arousal": number(arousal.get()), "valence": number(valence.get()),
+                });
+            }
+        }
+        if let Some(trend) = trend {
+            map["emotion"]["trend"] = json!({ "arousal": number(trend.arousal), "valence": number(trend.valence) });
+        }
     }
     for (name, measured) in [("hesitation", hesitation), ("pace", pace), ("pitch", pitch), ("loudness", loudness), ("noise", noise)] {
         put(&mut map, name, measured.as_ref(), |value| number(*value));
@@ -38,17 +49,25 @@ fn number(value: f32) -> Value {
 #[cfg(test)]
 mod tests {
     use audio::Probability;
-    use models::{EmotionLabel, Language};
+    use models::{EmotionLabel, Language, Trend};
 
     use super::*;
 
     #[test]
     fn only_what_was_measured_is_told() {
         assert_eq!(to_json(&Signals::default()).to_string(), "{}");
-        let emotion = Emotion { label: EmotionLabel::Angry, arousal: Probability::new(0.9), valence: Probability::new(0.1) };
+        let point = |value| Probability::new(value);
+        let reading =
+            |confidence| Reading { label: EmotionLabel::Angry, confidence: point(confidence), arousal: point(0.75), valence: point(0.25) };
+        let emotion = Emotion {
+            absolute: Some(reading(0.75)),
+            relative: Some(reading(0.5)),
+            trend: Some(Trend { arousal: 0.25, valence: -0.5 }),
+            ..Emotion::new(EmotionLabel::Angry, point(0.9), point(0.1))
+        };
         let signals = Signals {
             language: Some(Measured::new(Language::ENGLISH, 0.98, "whisper")),
-            emotion: Some(Measured::new(emotion, 0.5, "prosody+words")),
+            emotion: Some(Measured::new(emotion, 0.5, "voice+words")),
             pitch: Some(Measured::new(181.0, 1.0, "prosody")),
             ..Signals::default()
         };
@@ -56,7 +75,10 @@ mod tests {
             to_json(&signals).to_string(),
             concat!(
                 r#"{"language":{"value":"en","confidence":0.98,"source":"whisper"},"#,
-                r#""emotion":{"value":"angry","confidence":0.5,"source":"prosody+words","arousal":0.9,"valence":0.1},"#,
+                r#""emotion":{"value":"angry","confidence":0.5,"source":"voice+words","arousal":0.9,"valence":0.1,"#,
+                r#""absolute":{"value":"angry","confidence":0.75,"arousal":0.75,"valence":0.25},"#,
+                r#""relative":{"value":"angry","confidence":0.5,"arousal":0.75,"valence":0.25},"#,
+                r#""trend":{"arousal":0.25,"valence":-0.5}},"#,
                 r#""pitch":{"value":181.0,"confidence":1.0,"source":"prosody"}}"#
             )
         );

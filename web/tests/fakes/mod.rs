@@ -175,6 +175,7 @@ pub async fn start_with(limits: Limits, keys: Keys, policy: Policy, realtime: Op
         speakers: router::Speakers {
             transcriber: Arc::new(Rote),
             hears: "embedded/rote".to_owned(),
+            emotion: models::Heads::moonshine(),
             synthesizer: Arc::new(Hum),
             speaks: "embedded/hum".to_owned(),
             price: None,

@@ -1,0 +1,122 @@
+//! Who reads the tone of a voice where no transcriber does it in passing.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ort::session::Session;
+use ort::value::TensorRef;
+
+use super::{Heads, HeadsCard, Tone};
+use crate::onnx::{failed, open};
+use crate::stt::Encoder;
+use crate::{ErrorKind, ModelError, Weights};
+
+/// Less sound than this is filled up with silence: an encoder's stem needs some, samples at 16 kHz.
+const SHORTEST: usize = 4_800;
+
+/// Reads the tone of speech.
+pub trait ToneReader: Send {
+    /// Of mono sound at [`audio::Rate::MODEL`].
+    fn read(&mut self, pcm: &[f32]) -> Result<Tone, ModelError>;
+}
+
+/// A reader and the heads for what it reads.
+pub struct EmotionEngine {
+    /// Reads tones.
+    pub reader: Box<dyn ToneReader>,
+    /// Judges them.
+    pub heads: Arc<Heads>,
+    /// Whether a transcriber that is Moonshine gives the same tones in passing.
+    pub in_passing: bool,
+}
+
+impl EmotionEngine {
+    /// The built-in heads on Moonshine's encoder.
+    pub fn moonshine(weights: &Weights) -> Result<EmotionEngine, ModelError> {
+        EmotionEngine::with_heads(weights, Heads::moonshine())
+    }
+
+    /// A file of the user's own: heads for Moonshine's encoder (`.safetensors`), or a model from sound to emotions (`.onnx`).
+    pub fn open(weights: &Weights, file: &Path) -> Result<EmotionEngine, ModelError> {
+        if file.extension().is_some_and(|ending| ending == "onnx") {
+            let (reader, heads) = OnnxTone::load(weights, file)?;
+            return Ok(EmotionEngine { reader: Box::new(reader), heads: Arc::new(heads), in_passing: false });
+        }
+        let heads = Heads::open(file)?;
+        if heads.card.encoder != Heads::MOONSHINE_TINY {
+            let detail = format!("{} was trained for {:?}, not for {:?}", file.display(), heads.card.encoder, Heads::MOONSHINE_TINY);
+            return Err(ModelError::new(ErrorKind::Failed, "emotion", detail));
+        }
+        EmotionEngine::with_heads(weights, Arc::new(heads))
+    }
+
+    fn with_heads(weights: &Weights, heads: Arc<Heads>) -> Result<EmotionEngine, ModelError> {
+        Ok(EmotionEngine { reader: Box::new(MoonshineTone::load(weights)?), heads, in_passing: true })
+    }
+}
+
+/// At least [`SHORTEST`] of it.
+fn filled(pcm: &[f32]) -> std::borrow::Cow<'_, [f32]> {
+    if pcm.len() >= SHORTEST {
+        return pcm.into();
+    }
+    let mut filled = pcm.to_vec();
+    filled.resize(SHORTEST, 0.0);
+    filled.into()
+}
+
+/// Moonshine's encoder without its decoder.
+pub struct MoonshineTone(Encoder);
+
+impl MoonshineTone {
+    /// Loads it, for one thread.
+    pub fn load(weights: &Weights) -> Result<MoonshineTone, ModelError> {
+        Encoder::load(weights).map(MoonshineTone)
+    }
+}
+
+impl ToneReader for MoonshineTone {
+    fn read(&mut self, pcm: &[f32]) -> Result<Tone, ModelError> {
+        self.0.tone(&filled(pcm))
+    }
+}
+
+/// A model of the user's own: `samples` [1, n] in, `logits` [1, labels + 2] out, the last two of them arousal and valence. Its metadata
+/// says `labels`, with spaces between.
+struct OnnxTone {
+    session: Session,
+    outputs: usize,
+}
+
+impl OnnxTone {
+    fn load(weights: &Weights, file: &Path) -> Result<(OnnxTone, Heads), ModelError> {
+        let target = file.display().to_string();
+        let session = open(weights, file)?;
+        let labels = session.metadata().ok().and_then(|metadata| metadata.custom("labels"));
+        let Some(labels) = labels else {
+            return Err(failed(&target, "its metadata has no `labels`, such as \"neutral happy sad angry\""));
+        };
+        let card = HeadsCard { encoder: target.clone(), labels, ..HeadsCard::default() };
+        let heads = Heads::of_logits(card).map_err(|detail| failed(&target, detail))?;
+        Ok((OnnxTone { session, outputs: heads.inputs() }, heads))
+    }
+}
+
+impl ToneReader for OnnxTone {
+    fn read(&mut self, pcm: &[f32]) -> Result<Tone, ModelError> {
+        let mut run = || -> ort::Result<Vec<f32>> {
+            let pcm = filled(pcm);
+            let given = self.session.run(ort::inputs!["samples" => TensorRef::from_array_view(([1, pcm.len()], &*pcm))?])?;
+            let logits = given.get("logits").ok_or_else(|| ort::Error::new("it has no output `logits`"))?;
+            Ok(logits.try_extract_tensor::<f32>()?.1.to_vec())
+        };
+        let logits = run().map_err(|error| failed("emotion", error))?;
+        if logits.len() != self.outputs {
+            return Err(failed(
+                "emotion",
+                format!("`logits` has {} numbers, not one for each label and two more: {}", logits.len(), self.outputs),
+            ));
+        }
+        Ok(Tone::of_numbers(&logits))
+    }
+}
