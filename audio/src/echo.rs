@@ -154,6 +154,7 @@ impl EchoCanceller {
         }
         let sounds = far.iter().any(|sample| *sample != 0.0);
         let slept = !self.is_active();
+        self.coupling.hear(power(&self.heard));
         self.quiet = if sounds { 0 } else { self.quiet.saturating_add(1) };
         match self.is_active() {
             false => self.cleaned = self.before,
@@ -183,7 +184,7 @@ impl EchoCanceller {
         let clipped = heard.iter().any(|sample| sample.abs() >= CLIPPED);
         self.processor.process_capture(false, clipped, Some(&mut self.linear_block), &mut self.near_block);
         let [played, left] = [&self.far_block, &self.linear_block].map(|block| power(block.view(0, 0)) / FULL_SCALE.powi(2));
-        self.coupling.observe(played, power(heard), left);
+        self.coupling.observe(played, left);
         self.presence.mix(self.near_block.view_mut(0, 0), self.linear_block.view(0, 0));
     }
 }

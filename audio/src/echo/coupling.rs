@@ -12,8 +12,11 @@ const OVER_FLOOR: f32 = 10.0;
 const LEAST: f32 = 1e-7;
 /// How fast the floor rises to meet louder noise: 2 dB a second.
 const FLOOR_RISES: f32 = 1.002;
-/// Sound that is played without anything being heard until nothing is taken to echo, blocks: the longest delay of an echo, and half a second.
-const UNHEARD: u32 = 1_500 / 4;
+/// How long an answer sounds without anything being heard until nothing is taken to echo, blocks: 1 s, by which almost all echoes have come. One
+/// that is later is noticed when it comes.
+const UNHEARD: u32 = 1_000 / 4;
+/// How long an answer is taken to sound on after its last sound, blocks: 100 ms, the closures within words.
+const HOLD: u32 = 100 / 4;
 /// What the filter takes out is an echo if it is 6 dB...
 const OF_HEARD: f32 = 0.25;
 /// ...for so long, blocks: 100 ms.
@@ -26,7 +29,9 @@ pub(super) struct Coupling {
     heard: f32,
     left: f32,
     floor: f32,
-    /// Blocks with sound that was played since anything was heard.
+    /// Blocks for which what is played is still taken to sound.
+    hold: u32,
+    /// Blocks that sounded since anything was heard.
     unheard: u32,
     /// Blocks whose sound the filter predicted.
     predicted: u32,
@@ -37,7 +42,7 @@ impl Coupling {
     /// Anything may echo until it is known that nothing does.
     pub(super) fn new() -> Coupling {
         // Full scale: the first sound is below it.
-        Coupling { heard: 0.0, left: 0.0, floor: 1.0, unheard: 0, predicted: 0, coupled: true }
+        Coupling { heard: 0.0, left: 0.0, floor: 1.0, hold: 0, unheard: 0, predicted: 0, coupled: true }
     }
 
     /// Whether the microphone may hear what is played.
@@ -45,17 +50,22 @@ impl Coupling {
         self.coupled
     }
 
-    /// Takes the powers of a block that was played, of what was heard meanwhile, and of what the filter leaves of that.
-    pub(super) fn observe(&mut self, played: f32, heard: f32, left: f32) {
-        self.heard += SMOOTHING * (heard - self.heard);
-        self.left += SMOOTHING * (left - self.left);
+    /// Takes the power of a block that is heard, whether or not anything is played.
+    pub(super) fn hear(&mut self, power: f32) {
+        self.heard += SMOOTHING * (power - self.heard);
         self.floor = (self.floor * FLOOR_RISES).min(self.heard.max(LEAST / OVER_FLOOR));
+    }
+
+    /// Takes the powers of what is played meanwhile, and of what the filter leaves of what is heard.
+    pub(super) fn observe(&mut self, played: f32, left: f32) {
+        self.left += SMOOTHING * (left - self.left);
+        self.hold = if played > PLAYED { HOLD } else { self.hold.saturating_sub(1) };
         let loud = self.heard > LEAST.max(OVER_FLOOR * self.floor);
         if loud {
             self.unheard = 0;
             let echo = self.left < OF_HEARD * self.heard;
             self.predicted = if echo { self.predicted + 1 } else { self.predicted.saturating_sub(1) };
-        } else if played > PLAYED {
+        } else if self.hold > 0 {
             self.unheard += 1;
         }
         if self.unheard >= UNHEARD {
@@ -84,7 +94,8 @@ mod tests {
         for stretch in script.split_whitespace() {
             let powers: Vec<f32> = stretch.chars().map(power).collect();
             for _ in 0..125 {
-                coupling.observe(powers[0], powers[1], powers[2]);
+                coupling.hear(powers[1]);
+                coupling.observe(powers[0], powers[2]);
             }
             coupled.push(if coupling.is_coupled() { 'e' } else { '-' });
         }
@@ -93,22 +104,24 @@ mod tests {
 
     #[test]
     fn what_is_played_and_never_heard_does_not_echo() {
-        check("#.. #.. #.. #..", "ee--");
-        check("#-- #-- #-- #--", "ee--");
-        check("#.. ... ... ... #.. ... #..", "eeeeee-");
+        check("#.. #.. #.. #..", "e---");
+        // The noise of a room is no echo.
+        check("#-- #-- #-- #--", "e---");
+        check(".-- .-- .-- #-- #-- #--", "eeee--");
+        check("#.. ... ... ... #.. ... #..", "eeee---");
         // Who only listens has played nothing.
         check("... ... ... ... ...", "eeeee");
         // Somebody spoke before it was known.
-        check("#.. #.. .## #.. #.. #.. #..", "eeeeee-");
+        check("#.. .## #.. #.. #..", "eeee-");
     }
 
     #[test]
     fn who_speaks_over_an_answer_is_no_echo_of_it() {
-        check("#.. #.. #.. ### ### .## #..", "ee-----");
+        check("#.. #.. #.. ### ### .## #..", "e------");
     }
 
     #[test]
     fn an_echo_that_begins_is_noticed() {
-        check("#.. #.. #.. ##. ##. ### #..", "ee-eeee");
+        check("#.. #.. #.. ##. ##. ### #..", "e--eeee");
     }
 }
