@@ -13,6 +13,7 @@ use rtc::peer_connection::message::RTCMessage;
 use rtc::peer_connection::state::RTCPeerConnectionState;
 use rtc::sansio::Protocol;
 use tokio::select;
+use tokio::task::yield_now;
 use tokio::time::{Instant, interval};
 
 use super::RATE;
@@ -180,7 +181,13 @@ impl Peer {
                     }
                 }
                 Step::Line(Next::Moved) => None,
-                Step::Tick => self.tick(),
+                Step::Tick => {
+                    let ended = self.tick();
+                    // Where the machine cannot keep up, every call has ticks to make up for: one at a time, or packets and calls that
+                    // begin wait for seconds, and are lost.
+                    yield_now().await;
+                    ended
+                }
                 Step::Renew(Renewal { asked, answer }) => {
                     let renewed = self.renew(asked);
                     // A client that did not wait for the answer has to ask again.
