@@ -1,6 +1,7 @@
 //! The page that the server shows, in a real Chromium with recorded speech for a microphone. Where Chromium or `tests/browser`'s packages are
 //! missing, it says so and passes.
 
+use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,6 +13,8 @@ use tokio::process::Command;
 
 /// Where Chromium is looked for, besides the place that `TIMBRE_CHROMIUM` names.
 const PLACES: [&str; 3] = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+/// What a server shares with the TURN server that it tells of.
+const TURN_SECRET: &str = "between us";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn people_talk_through_the_page() {
@@ -33,15 +36,19 @@ async fn people_talk_through_the_page() {
         }
     };
     let upstream = Upstream::start().await.expect("the language model starts");
-    let servers = Servers::start(&upstream).await;
-    let [open, keyed, full] = servers.running.each_ref().map(|running| format!("http://{}", running.address));
+    let turn = UdpSocket::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
+    let servers = Servers::start(&upstream, turn).await;
+    let [open, keyed, full, networks] = servers.running.each_ref().map(|running| format!("http://{}", running.address));
     let mut tests = Command::new("node");
     tests
-        .args(["--test", "--test-concurrency=1", "page.test.mjs"])
+        .args(["--test", "--test-concurrency=1", "page.test.mjs", "networks.test.mjs"])
         .current_dir(&suite)
         .env("TIMBRE_PAGE", open)
         .env("TIMBRE_PAGE_KEYED", keyed)
         .env("TIMBRE_PAGE_FULL", full)
+        .env("TIMBRE_PAGE_NETWORKS", networks)
+        .env("TIMBRE_TURN_PORT", turn.to_string())
+        .env("TIMBRE_TURN_SECRET", TURN_SECRET)
         .env("TIMBRE_RECORDINGS", recordings)
         .kill_on_drop(true);
     let output = tests.output().await.expect("node starts");
@@ -49,20 +56,23 @@ async fn people_talk_through_the_page() {
     assert!(output.status.success(), "{text}");
 }
 
-/// Servers on one set of engines: one for anybody, one that asks for a key, one with a single place.
+/// Servers on one set of engines: one for anybody, one that asks for a key, one with a single place, one that is reached in many ways.
 struct Servers {
-    running: [Running; 3],
+    running: [Running; 4],
 }
 
 impl Servers {
-    async fn start(upstream: &Upstream) -> Servers {
-        let [open, keyed, full] =
-            ["", "[auth]\nkeys = [\"sk-page\"]\n", "[server]\nmax_sessions = 1\n"].map(|more| checked(upstream, more));
+    async fn start(upstream: &Upstream, turn: u16) -> Servers {
+        let networks = format!(
+            "[webrtc]\nlisten = \"127.0.0.1:0\"\nturn = [\"turn:127.0.0.1:{turn}?transport=udp\"]\nturn_secret_env = \"TURN_SECRET\"\n"
+        );
+        let [open, keyed, full, networks] =
+            ["", "[auth]\nkeys = [\"sk-page\"]\n", "[server]\nmax_sessions = 1\n", &networks].map(|more| checked(upstream, more));
         let loading = open.clone();
         let engines = tokio::task::spawn_blocking(move || engines(&loading)).await.expect("it runs").expect("the models load");
         let engines = Arc::new(engines);
         let start = async |config| serve_engines(config, engines.clone()).await.expect("a server starts");
-        Servers { running: [start(open).await, start(keyed).await, start(full).await] }
+        Servers { running: [start(open).await, start(keyed).await, start(full).await, start(networks).await] }
     }
 }
 
@@ -81,7 +91,8 @@ fn checked(upstream: &Upstream, more: &str) -> Config {
          variants = [ {{ variant = {{ model_id = \"bench/long\", models = [\"bench/short\"] }}, weight = 100 }} ]\n",
         upstream.addr
     );
-    let environment = [("TIMBRE_SERVER__LISTEN".to_owned(), "127.0.0.1:0".to_owned())];
+    let environment = [("TIMBRE_SERVER__LISTEN", "127.0.0.1:0"), ("TURN_SECRET", TURN_SECRET)];
+    let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let config = config::read(&text, "test", &environment).and_then(|written| written.check(&environment));
     config.unwrap_or_else(|error| panic!("{error}"))
 }

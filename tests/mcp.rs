@@ -146,6 +146,31 @@ async fn start(allowed: &str) -> Option<(Provider, Server)> {
     Some((provider, server))
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn openais_sdks_use_tools_of_mcp_servers() {
+    let suites = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdk");
+    let Some(python) = std::env::var_os("TIMBRE_SDK_PYTHON") else {
+        return eprintln!("skipped: without TIMBRE_SDK_PYTHON the SDKs were not set up");
+    };
+    let served = servers::serve().await;
+    let Some((_provider, server)) = start(&format!("\"{}\"", served.address)).await else { return };
+    let (mut openai, mut agents) = (Command::new(python), Command::new("node"));
+    openai.args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mcp.py"]);
+    agents.args(["--test", "mcp.test.mjs"]);
+    for suite in [&mut openai, &mut agents] {
+        suite
+            .current_dir(&suites)
+            .env("TIMBRE_REALTIME_URL", format!("http://{}/v1", server.address))
+            .env("TIMBRE_MCP_URL", format!("http://{}/mcp", served.address))
+            .env("TIMBRE_MCP_TOKEN", TOKEN)
+            .kill_on_drop(true);
+        let output = suite.output().await.expect("the suite starts");
+        let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        assert!(output.status.success(), "{text}");
+    }
+    server.stop().await;
+}
+
 /// OpenAI's published schemas judge what was told, where Python can read them.
 async fn judge(told: &[Value]) {
     let Some(python) = std::env::var_os("TIMBRE_SDK_PYTHON") else { return };

@@ -261,7 +261,11 @@ async fn openais_twilio_transport_is_content() {
         return eprintln!("skipped: tests/sdk/node_modules has no @openai/agents-extensions; `make test` installs it");
     }
     let Some(folder) = recordings() else { return eprintln!("skipped: no TIMBRE_DATA, or no models") };
-    let upstream = Mock::start(|_| says(LONG)).await;
+    let upstream = Mock::start(|asked| {
+        let pressed = asked.body["messages"].to_string().contains("I pressed the keys 42#");
+        says(if pressed { "Thank you for 42#, I have noted that down." } else { LONG })
+    })
+    .await;
     let running = served(&config(&upstream, ""), &[]).await;
     let recording = std::fs::read(folder.join("whatstheweatherlike-mulaw.wav")).expect("a recording");
     let recording = audio::container::decode(&recording, Duration::from_secs(60)).expect("it is sound");

@@ -33,12 +33,28 @@ async fn openai_python_controls_a_call_beside_its_caller() {
 #[tokio::test(flavor = "multi_thread")]
 async fn agents_for_openais_api_hold_conversations_with_tools_and_interruptions() {
     let provider = Provider::start(agent).await;
-    let config = format!(
-        "default_model = \"mock/agent\"\n[[provider]]\nname = \"mock\"\nbase_url = \"http://{}/v1\"\nmodels = [\"agent\"]\n",
-        provider.address
-    );
+    let config = of(&provider, "");
     python("test_agents.py", "two_cities.wav", &config).await;
     judge(Command::new("node").args(["--test", "agents.test.mjs"]), "two_cities.wav", &config).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn openais_agents_sdk_holds_a_call_in_a_browser() {
+    if !suites().join("../browser/node_modules/playwright-core").is_dir() {
+        eprintln!("skipped: tests/browser/node_modules is missing; run `npm install` there");
+        return;
+    }
+    let provider = Provider::start(agent).await;
+    let config = of(&provider, &format!("[auth]\nkeys = [\"{KEY}\"]\n"));
+    judge(Command::new("node").args(["--test", "browser.test.mjs"]), "two_cities.wav", &config).await;
+}
+
+/// A server whose language model is this one.
+fn of(provider: &Provider, more: &str) -> String {
+    format!(
+        "default_model = \"mock/agent\"\n{more}[[provider]]\nname = \"mock\"\nbase_url = \"http://{}/v1\"\nmodels = [\"agent\"]\n",
+        provider.address
+    )
 }
 
 /// A language model that greets whoever has said nothing, calls the tool it is offered, says what the tool said, then tells long stories.
@@ -68,6 +84,10 @@ fn agent(asked: &Asked) -> Vec<Step> {
     vec![Step::Write((head + &body).into_bytes())]
 }
 
+fn suites() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdk")
+}
+
 /// Runs a Python suite of `tests/sdk`.
 async fn python(file: &str, recording: &str, config: &str) {
     let Some(python) = std::env::var_os("TIMBRE_SDK_PYTHON") else {
@@ -82,6 +102,8 @@ async fn aiortc_calls_over_bad_networks() {
     python("test_networks.py", "beckett.wav", TURN).await;
 }
 
+/// What the server asks for, where its configuration says so.
+const KEY: &str = "sk-judge";
 /// A secret that the server shares with the TURN server of a test.
 const TURN_SECRET: &str = "between us";
 const TURN: &str = "[webrtc]\nturn = [\"turn:127.0.0.1:3478?transport=udp\"]\nturn_secret_env = \"TURN_SECRET\"\n";
@@ -102,7 +124,8 @@ async fn judge(suite: &mut Command, recording: &str, config: &str) {
     let _machine = MACHINE.lock().await;
     let server = Server::start_in(config, &[("TURN_SECRET", TURN_SECRET)]).await;
     suite
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdk"))
+        .current_dir(suites())
+        .env("TIMBRE_API_KEY", KEY)
         .env("TIMBRE_REALTIME_URL", format!("http://{}/v1", server.address))
         .env("TIMBRE_RECORDING", recording)
         .env("TIMBRE_TURN_SECRET", TURN_SECRET)

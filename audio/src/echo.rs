@@ -4,6 +4,7 @@
 //! frequency domain, and suppresses what the filter leaves; of whoever speaks over the echo, less than AEC3 would by itself. It runs only
 //! while there is something that could echo: of all other sound not a bit changes.
 
+mod coupling;
 mod presence;
 
 use std::collections::VecDeque;
@@ -14,6 +15,7 @@ use sonora_aec3::block_processor::BlockProcessor;
 use sonora_aec3::config::EchoCanceller3Config;
 
 use crate::{Rate, Samples};
+use coupling::Coupling;
 use presence::Presence;
 
 /// Samples that AEC3 takes at a time: 4 ms at 16 kHz.
@@ -42,6 +44,7 @@ pub struct EchoCanceller {
     /// What the filter alone leaves.
     linear_block: Block,
     presence: Presence,
+    coupling: Coupling,
     /// The block that is being filled: what was heard, and how much of it is there.
     heard: [f32; BLOCK],
     filled: usize,
@@ -84,6 +87,7 @@ impl EchoCanceller {
             near_block: Block::new(1, 1),
             linear_block: Block::new(1, 1),
             presence: Presence::new(),
+            coupling: Coupling::new(),
             heard: [0.0; BLOCK],
             filled: 0,
             before: [0.0; BLOCK],
@@ -150,6 +154,7 @@ impl EchoCanceller {
         }
         let sounds = far.iter().any(|sample| *sample != 0.0);
         let slept = !self.is_active();
+        self.coupling.hear(power(&self.heard));
         self.quiet = if sounds { 0 } else { self.quiet.saturating_add(1) };
         match self.is_active() {
             false => self.cleaned = self.before,
@@ -163,8 +168,9 @@ impl EchoCanceller {
                 self.processor.buffer_render(&self.far_block);
                 let heard = self.heard;
                 self.process(&heard);
-                for (to, from) in self.cleaned.iter_mut().zip(self.near_block.view(0, 0)) {
-                    *to = from / FULL_SCALE;
+                match self.coupling.is_coupled() {
+                    false => self.cleaned = self.before,
+                    true => self.cleaned.iter_mut().zip(self.near_block.view(0, 0)).for_each(|(to, from)| *to = from / FULL_SCALE),
                 }
             }
         }
@@ -177,8 +183,15 @@ impl EchoCanceller {
         }
         let clipped = heard.iter().any(|sample| sample.abs() >= CLIPPED);
         self.processor.process_capture(false, clipped, Some(&mut self.linear_block), &mut self.near_block);
+        let [played, left] = [&self.far_block, &self.linear_block].map(|block| power(block.view(0, 0)) / FULL_SCALE.powi(2));
+        self.coupling.observe(played, left);
         self.presence.mix(self.near_block.view_mut(0, 0), self.linear_block.view(0, 0));
     }
+}
+
+/// Mean square of a block.
+fn power(block: &[f32]) -> f32 {
+    block.iter().map(|sample| sample * sample).sum::<f32>() / BLOCK as f32
 }
 
 #[cfg(test)]

@@ -1,18 +1,20 @@
-//! Puts numbered packets back in order (RTP sequence numbers, RFC 3550 section 5.1) and holds them for a fixed delay.
+//! Puts numbered packets back in order (RTP sequence numbers, RFC 3550 section 5.1) for a listener that needs no steady pace.
 //!
-//! It has no clock: whoever plays asks once a packet's time. It does not decode, nor adapt its delay.
+//! A recogniser takes sound as fast as it comes: what is in order goes on at once, and only a packet that is missing while later ones
+//! are there is waited for. A buffer for a loudspeaker would delay every packet by as much as the latest one. It has no clock: whoever
+//! listens says when a packet's time has passed. It does not decode.
 
 /// Packets further ahead or behind than this are another stream: a sender that began anew.
 const SLOTS: u16 = 128;
 
-/// What to play next.
+/// What comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Playout<T> {
     /// This packet.
     Packet(T),
-    /// A packet that has not come while later ones have: conceal it.
+    /// A packet that was waited for and has not come: conceal it.
     Lost,
-    /// Nothing: the delay fills up.
+    /// Nothing yet.
     Waiting,
 }
 
@@ -29,33 +31,32 @@ pub enum Arrival {
     Restart,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// Until the delay is reached; so many times was asked since the first packet came.
-    Filling {
-        asked: u16,
-    },
-    Playing,
+#[derive(Clone, Debug)]
+struct Slot<T> {
+    packet: T,
+    /// The tick it came at.
+    came: u32,
 }
 
 /// A buffer of packets of type `T`.
 #[derive(Clone, Debug)]
 pub struct Jitter<T> {
     /// Slot n % SLOTS is for packet n.
-    slots: Vec<Option<T>>,
-    /// How many packets make up the delay.
-    depth: u16,
+    slots: Vec<Option<Slot<T>>>,
+    /// For how many ticks a packet is waited for once a later one is there.
+    patience: u32,
     /// The number to play next, once the first packet has come.
     next: Option<u16>,
     held: u16,
-    state: State,
+    /// Ticks so far; wraps around.
+    now: u32,
 }
 
 impl<T> Jitter<T> {
-    /// A buffer that delays by `delay_ms`, with packets of `packet_ms` (one at least); at most 64 packets of delay.
-    pub fn new(delay_ms: u32, packet_ms: u32) -> Jitter<T> {
-        let depth = delay_ms.div_ceil(packet_ms.max(1)).clamp(1, u32::from(SLOTS) / 2) as u16;
-        Jitter { slots: (0..SLOTS).map(|_| None).collect(), depth, next: None, held: 0, state: State::Filling { asked: 0 } }
+    /// A buffer that waits `patience_ms` for what is missing, with packets of `packet_ms` (one at least).
+    pub fn new(patience_ms: u32, packet_ms: u32) -> Jitter<T> {
+        let patience = patience_ms.div_ceil(packet_ms.max(1));
+        Jitter { slots: (0..SLOTS).map(|_| None).collect(), patience, next: None, held: 0, now: 0 }
     }
 
     /// Takes a packet as it comes.
@@ -70,12 +71,7 @@ impl<T> Jitter<T> {
             return Arrival::Restart;
         }
         if ahead < 0 {
-            // Before anything is played an earlier packet can still be the first, unless it would push the last one out.
-            let room = self.slots.len() as i16 - self.span() as i16;
-            if self.state == State::Playing || -ahead > room {
-                return Arrival::Late;
-            }
-            self.next = Some(number);
+            return Arrival::Late;
         }
         if self.slots[usize::from(number % SLOTS)].is_some() {
             return Arrival::Duplicate;
@@ -85,44 +81,43 @@ impl<T> Jitter<T> {
     }
 
     fn put(&mut self, number: u16, packet: T) {
-        self.slots[usize::from(number % SLOTS)] = Some(packet);
+        self.slots[usize::from(number % SLOTS)] = Some(Slot { packet, came: self.now });
         self.held += 1;
     }
 
-    /// From the next packet to the last one held, both counted.
-    fn span(&self) -> u16 {
-        let Some(next) = self.next else { return 0 };
-        (0..SLOTS).rev().find(|ahead| self.slots[usize::from(next.wrapping_add(*ahead) % SLOTS)].is_some()).map_or(0, |ahead| ahead + 1)
+    /// A packet's time has passed.
+    pub fn tick(&mut self) {
+        self.now = self.now.wrapping_add(1);
     }
 
-    /// What to play now; to be asked once a packet's time.
+    /// What comes next; to be asked until it is [`Playout::Waiting`], after each packet and each tick.
     pub fn pop(&mut self) -> Playout<T> {
         let Some(next) = self.next else { return Playout::Waiting };
-        if let State::Filling { asked } = self.state {
-            // A sender that fell silent while the delay filled up is played after the same time.
-            if self.held == 0 || (self.span() < self.depth && asked + 1 < self.depth) {
-                self.state = State::Filling { asked: if self.held == 0 { 0 } else { asked + 1 } };
-                return Playout::Waiting;
-            }
-            self.state = State::Playing;
+        if let Some(slot) = self.slots[usize::from(next % SLOTS)].take() {
+            self.held -= 1;
+            self.next = Some(next.wrapping_add(1));
+            return Playout::Packet(slot.packet);
         }
-        if self.held == 0 {
-            self.state = State::Filling { asked: 0 };
+        if self.waited().is_none_or(|waited| waited < self.patience) {
             return Playout::Waiting;
         }
         self.next = Some(next.wrapping_add(1));
-        match self.slots[usize::from(next % SLOTS)].take() {
-            Some(packet) => {
-                self.held -= 1;
-                Playout::Packet(packet)
-            }
-            None => Playout::Lost,
-        }
+        Playout::Lost
     }
 
-    /// The packet to play next, where it is there: after a lost one, the packet that may carry a copy of it.
+    /// For how many ticks the first packet that is held has waited for the one that is missing before it.
+    fn waited(&self) -> Option<u32> {
+        if self.held == 0 {
+            return None;
+        }
+        let next = self.next?;
+        let first = (0..SLOTS).find_map(|ahead| self.slots[usize::from(next.wrapping_add(ahead) % SLOTS)].as_ref())?;
+        Some(self.now.wrapping_sub(first.came))
+    }
+
+    /// The packet that comes next, where it is there: after a lost one, the packet that may carry a copy of it.
     pub fn peek(&self) -> Option<&T> {
-        self.slots[usize::from(self.next? % SLOTS)].as_ref()
+        self.slots[usize::from(self.next? % SLOTS)].as_ref().map(|slot| &slot.packet)
     }
 
     /// How many packets are held.
@@ -133,7 +128,7 @@ impl<T> Jitter<T> {
     /// Forgets everything: the next packet starts a stream.
     pub fn clear(&mut self) {
         self.slots.iter_mut().for_each(|slot| *slot = None);
-        (self.next, self.held, self.state) = (None, 0, State::Filling { asked: 0 });
+        (self.next, self.held) = (None, 0);
     }
 }
 
@@ -142,43 +137,56 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// A script of arrivals (numbers) and of `.`, one question each; what is played: numbers, `x` lost, `-` nothing.
+    fn drain(jitter: &mut Jitter<u16>, played: &mut Vec<String>) {
+        loop {
+            played.push(match jitter.pop() {
+                Playout::Packet(number) => format!("{number}"),
+                Playout::Lost => "x".to_owned(),
+                Playout::Waiting => return,
+            });
+        }
+    }
+
+    /// A script of arrivals (numbers) and of `.`, one tick each; what is played: numbers, `x` lost; `.` where the ticks were.
     fn check(script: &str, expected: &str) {
         let mut jitter = Jitter::new(60, 20);
         let mut played = Vec::new();
         for step in script.split_whitespace() {
             if step == "." {
-                played.push(match jitter.pop() {
-                    Playout::Packet(number) => format!("{number}"),
-                    Playout::Lost => "x".to_owned(),
-                    Playout::Waiting => "-".to_owned(),
-                });
+                played.push(".".to_owned());
+                jitter.tick();
             } else {
                 let number: u16 = step.parse().expect("a number");
                 jitter.push(number, number);
             }
+            drain(&mut jitter, &mut played);
         }
         assert_eq!(played.join(" "), expected, "{script}");
     }
 
     #[test]
-    fn playing() {
-        check(". . 1 . 2 . 3 . 4 . 5 .", "- - - - 1 2 3");
-        check("1 2 3 . . .", "1 2 3");
-        check("3 1 2 . . .", "1 2 3");
-        check("1 1 2 2 3 . . . .", "1 2 3 -");
-        check("1 3 4 . . . .", "1 x 3 4");
-        check("1 2 4 . . 3 . .", "1 2 3 4");
-        check("1 2 4 . . . 3 . .", "1 2 x 4 -");
-        check("65534 65535 0 1 . . . .", "65534 65535 0 1");
-        check("1 . . . .", "- - 1 -");
-        check("1 2 3 . . . . 5 6 7 . . .", "1 2 3 - x 5 6");
-        check("1 2 3 . 9000 9001 9002 . .", "1 9000 9001");
+    fn what_is_in_order_goes_on_at_once() {
+        check(". 1 . 2 . . 3 4 5 .", ". 1 . 2 . . 3 4 5 .");
+        check("65534 65535 0 1", "65534 65535 0 1");
+        check("1 1 2 2 1", "1 2");
+    }
+
+    #[test]
+    fn what_is_missing_is_waited_for_once_later_packets_are_there() {
+        check("1 . 3 . 2 . 4", "1 . . 2 3 . 4");
+        check("1 . 3 . 4 . 5 . 6", "1 . . . . x 3 4 5 6");
+        check("1 . 3 . . . 2 4", "1 . . . . x 3 4");
+        check("1 . . . . . . 3 . 2", "1 . . . . . . . 2 3");
+        check("1 4 . . .", "1 . . . x x 4");
+        // Each that is missing has its own time.
+        check("1 3 . 5 . . . .", "1 . . . x 3 . x 5 .");
+        // So far off that it is another stream.
+        check("1 3 9000 9001 .", "1 9000 9001 .");
     }
 
     #[test]
     fn the_packet_after_a_lost_one_can_be_looked_at() {
-        let mut jitter = Jitter::new(60, 20);
+        let mut jitter = Jitter::new(0, 20);
         assert_eq!(jitter.peek(), None);
         for number in [1u16, 3, 4] {
             jitter.push(number, number);
@@ -191,11 +199,11 @@ mod tests {
     #[test]
     fn arrivals_are_named() {
         let mut jitter = Jitter::new(20, 20);
-        for (number, expected) in [(5, Arrival::Kept), (5, Arrival::Duplicate), (4, Arrival::Kept)] {
+        for (number, expected) in [(5, Arrival::Kept), (5, Arrival::Duplicate), (4, Arrival::Late), (7, Arrival::Kept)] {
             assert_eq!(jitter.push(number, ()), expected, "{number}");
         }
         jitter.pop();
-        for (number, expected) in [(4, Arrival::Late), (6, Arrival::Kept), (40_000, Arrival::Restart)] {
+        for (number, expected) in [(5, Arrival::Late), (6, Arrival::Kept), (40_000, Arrival::Restart)] {
             assert_eq!(jitter.push(number, ()), expected, "{number}");
         }
         assert_eq!(jitter.held(), 1);
@@ -216,8 +224,9 @@ mod tests {
                             Arrival::Late | Arrival::Duplicate => {}
                         }
                     }
-                    None => kept -= i64::from(matches!(jitter.pop(), Playout::Packet(_))),
+                    None => jitter.tick(),
                 }
+                kept -= i64::from(matches!(jitter.pop(), Playout::Packet(_)));
                 prop_assert_eq!(jitter.held() as i64, kept);
                 prop_assert!(jitter.held() <= usize::from(SLOTS));
             }
@@ -226,23 +235,19 @@ mod tests {
         #[test]
         fn shuffled_neighbours_come_out_sorted(start in any::<u16>(), swaps in prop::collection::vec(any::<bool>(), 20)) {
             let mut numbers: Vec<u16> = (0..21).map(|i| start.wrapping_add(i)).collect();
-            for (i, swap) in swaps.iter().enumerate() {
+            // The first one starts the stream.
+            for (i, swap) in swaps.iter().enumerate().skip(1) {
                 if *swap {
                     numbers.swap(i, i + 1);
                 }
             }
-            let first = start;
-            let mut jitter = Jitter::new(1_280, 20);
-            numbers.iter().for_each(|&number| {
+            let (mut jitter, mut played) = (Jitter::new(1_280, 20), Vec::new());
+            for number in numbers {
                 jitter.push(number, number);
-            });
-            let mut played = Vec::new();
-            for _ in 0..200 {
-                if let Playout::Packet(number) = jitter.pop() {
-                    played.push(number);
-                }
+                jitter.tick();
+                drain(&mut jitter, &mut played);
             }
-            let expected: Vec<u16> = (0..21).map(|i| first.wrapping_add(i)).collect();
+            let expected: Vec<String> = (0..21).map(|i| start.wrapping_add(i).to_string()).collect();
             prop_assert_eq!(played, expected);
         }
     }

@@ -152,6 +152,24 @@ impl McpError {
             McpError::Protocol { message, .. } | McpError::Execution { message } | McpError::Http { message, .. } => message,
         }
     }
+
+    /// What clients and records know it by: the names of OpenAI's realtime API.
+    pub fn code(&self) -> &'static str {
+        match self {
+            McpError::Protocol { .. } => "protocol_error",
+            McpError::Execution { .. } => "tool_execution_error",
+            McpError::Http { .. } => "http_error",
+        }
+    }
+
+    /// It as an HTTP status.
+    pub fn status(&self) -> u16 {
+        match self {
+            McpError::Protocol { .. } => 502,
+            McpError::Execution { .. } => 500,
+            McpError::Http { status, .. } => *status,
+        }
+    }
 }
 
 impl fmt::Display for McpError {

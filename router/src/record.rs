@@ -24,11 +24,12 @@ pub struct Record {
     pub key: Option<String>,
     /// `user` of the request.
     pub user: Option<String>,
-    /// The caller's dialect: `chat`, `responses`, `messages`, `realtime`, ...; `shadow` of a request that was mirrored.
+    /// The caller's dialect: `chat`, `responses`, `messages`, `realtime`, ...; `shadow` of a request that was mirrored, `mcp` of a tool that
+    /// a response of a call called.
     pub dialect: &'static str,
     /// The path that was called.
     pub endpoint: String,
-    /// The model, as it was asked for.
+    /// The model, as it was asked for; of a tool `server/tool`.
     pub model: String,
     /// The router that decided; `None` where the request named its target.
     pub router: Option<String>,

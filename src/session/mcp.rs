@@ -457,9 +457,10 @@ impl Session {
         for (id, outcome) in std::mem::take(&mut self.mcp.finished) {
             let Some(Call { place, job, since, then, .. }) = self.mcp.calls.remove(&id) else { continue };
             let progress = if outcome.is_ok() { Progress::Completed } else { Progress::Failed };
-            let ms = since.elapsed().as_millis() as u64;
-            let error = outcome.as_ref().err().map(tracing::field::display);
-            info!(call = %self.id, response = %place.response, server = job.offered.server, tool = job.offered.tool, ms, error, "A tool was called.");
+            let Offered { server, tool, .. } = &job.offered;
+            let (took, failed) = (since.elapsed(), outcome.as_ref().err());
+            info!(call = %self.id, response = %place.response, server, tool, ms = took.as_millis() as u64, error = failed.map(tracing::field::display), "A tool was called.");
+            self.books.tool_called(&place.response, format!("{server}/{tool}"), took, failed);
             let whole = self.dialogue.end_mcp_call(&id, outcome);
             let together = self.mcp.calls.values().any(|other| other.place.response == place.response);
             self.tell(Event::McpCalled { place, progress }).await?;

@@ -44,9 +44,8 @@ impl Session {
         let silence = Samples(self.hearing.now().0.saturating_sub(at.0)).duration(Rate::MODEL);
         let works = Works::new(self.engines.speakers.price.clone());
         let Ok(account) = Account::of_prepared(&self.books, &name, now.checked_sub(silence).unwrap_or(now), works) else { return };
-        let estimate = account.ask(&prompt, self.config.user.as_deref(), true, Vec::new());
         // Where it is refused, the answer to the turn will be, too, and says why.
-        if let Ok((reply, writing)) = self.compose(name, ResponseConfig::default(), prompt.clone(), (account, estimate)) {
+        if let Ok((reply, writing)) = self.compose(name, ResponseConfig::default(), prompt.clone(), (account, Vec::new())) {
             self.prepared = Some(Prepared { prompt, reply, writing, began: now });
         }
     }

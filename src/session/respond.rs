@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
-use models::{Delta, Finish, Prompt, Role, Signals, Usage};
+use models::{Delta, Finish, Prompt, Role, Signals};
 use router::limit::Standings;
 use router::{Decision, Facts, RouteError, Works};
 use tracing::{info, warn};
@@ -82,11 +82,12 @@ impl Session {
         let mut prompt = self.dialogue.prompt(&self.config, &response, input.as_deref());
         prompt.model = self.model();
         let name = self.name("resp");
-        let books = match self.open(&name, &prompt) {
-            Ok(books) => books,
+        let account = match self.open(&name) {
+            Ok(account) => account,
             Err(error) => return self.fail(event_id, "rate_limit_exceeded", None, error.message).await,
         };
-        match self.compose(name, *response, prompt, books) {
+        let signals = self.signals.as_deref().map(Signals::names).unwrap_or_default();
+        match self.compose(name, *response, prompt, (account, signals)) {
             Ok((reply, writing)) => self.begin_answer(reply, writing).await,
             Err(Refusal { code, param, message }) => self.fail(event_id, code, param, message).await,
         }
@@ -98,7 +99,7 @@ impl Session {
         name: String,
         response: ResponseConfig,
         mut prompt: Prompt,
-        (account, estimate): (Account, Option<Usage>),
+        (account, signals): (Account, Vec<&'static str>),
     ) -> Result<(Reply, Writing), Refusal> {
         let limited = |error: ApiError| Refusal { code: "rate_limit_exceeded", param: None, message: error.message };
         let facts = Facts { metadata: self.config.metadata.clone(), user: self.config.user.clone(), signals: self.signals.clone() };
@@ -106,6 +107,7 @@ impl Session {
         let voice = self.engines.voice(response.voice.as_ref().or(self.config.voice.as_ref()));
         let recited = response.say.is_some();
         let offer = self.offer(&response, &mut prompt);
+        let estimate = account.ask(&prompt, self.config.user.as_deref(), true, signals);
         let (decision, deltas) = match response.say {
             Some(text) => said(text),
             None => match self.engines.router.complete(router::Request { prompt, facts, ..router::Request::default() }) {
@@ -169,16 +171,14 @@ impl Session {
     }
 
     /// Opens the books of an answer, if its caller has room for it. It takes with it what was heard since the last one.
-    fn open(&mut self, name: &str, prompt: &Prompt) -> Result<(Account, Option<Usage>), ApiError> {
+    fn open(&mut self, name: &str) -> Result<Account, ApiError> {
         let works = std::mem::replace(&mut self.works, Works::new(self.engines.speakers.price.clone()));
         let spoke = self.spoke.take();
         let account = Account::of_response(&self.books, name, spoke.unwrap_or_else(Instant::now), works)?;
         if spoke.is_some() {
             account.transcribed();
         }
-        let signals = self.signals.as_deref().map(Signals::names).unwrap_or_default();
-        let estimate = account.ask(prompt, self.config.user.as_deref(), true, signals);
-        Ok((account, estimate))
+        Ok(account)
     }
 
     /// Inputs that ask for nothing.

@@ -101,7 +101,9 @@ async function call({ seconds, model }) {
   };
   const speaker = new Audio();
   let heard = [];
-  connection.ontrack = ({ streams }) => {
+  connection.ontrack = ({ streams, receiver }) => {
+    // As the page does.
+    receiver.jitterBufferTarget = 0;
     speaker.srcObject = streams[0];
     speaker.play();
     heard = meter(streams[0]);

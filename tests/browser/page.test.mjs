@@ -7,36 +7,17 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { listenIn, withBrowser } from './chromium.mjs';
+import { withBrowser } from './chromium.mjs';
 import { part, read, silence, write } from './sound.mjs';
+import { louder, phase, says, visit } from './visit.mjs';
 
-const { TIMBRE_PAGE: OPEN, TIMBRE_PAGE_KEYED: KEYED, TIMBRE_PAGE_FULL: FULL, TIMBRE_RECORDINGS: RECORDINGS, TIMBRE_SCREENSHOTS } = process.env;
-/** Nothing that is waited for takes longer, ms; loaded machines are slow. */
-const PATIENCE = 40_000;
+const { TIMBRE_PAGE: OPEN, TIMBRE_PAGE_KEYED: KEYED, TIMBRE_PAGE_FULL: FULL, TIMBRE_RECORDINGS: RECORDINGS } = process.env;
 
 const recording = (name) => read(join(RECORDINGS, name));
 /** "It was the best of times"; while it is answered, "Fail again. Fail better." */
 const twoTurns = () => write(silence(1.5), part(recording('two_cities.wav'), 1.0, 2.75), silence(7), part(recording('beckett.wav'), 6.1, 8.7), silence(60));
 
-/** A page of `url`, prepared by `before`; whatever it complains of in its console is an error here. */
-async function visit(browser, url, use, { before, expected = /^$/, ...options } = {}) {
-  const context = await browser.newContext({ permissions: ['microphone'], viewport: { width: 1280, height: 800 }, ...options });
-  const page = await context.newPage();
-  page.setDefaultTimeout(PATIENCE);
-  const complaints = [];
-  page.on('console', (message) => ['error', 'warning'].includes(message.type()) && complaints.push(message.text()));
-  page.on('pageerror', (error) => complaints.push(String(error)));
-  await page.addInitScript(listenIn);
-  if (before) await page.addInitScript(before);
-  await page.goto(url);
-  await use(page, (name) => TIMBRE_SCREENSHOTS && page.screenshot({ path: join(TIMBRE_SCREENSHOTS, `${name}.png`) }));
-  assert.deepEqual(complaints.filter((text) => !expected.test(text)), []);
-  await context.close();
-}
-
-const phase = (page, wanted) => page.waitForFunction((wanted) => document.body.dataset.phase === wanted, wanted);
 const lines = (page, who) => page.locator(`#log .${who} p`).allInnerTexts();
-const louder = (page, rms) => page.waitForFunction((rms) => window.__heard.rms > rms, rms);
 const notice = (page) => page.locator('#notice');
 
 for (const transport of ['WebRTC', 'WebSocket']) {
@@ -103,13 +84,6 @@ test('a call outlives the connection that carries it', () =>
     visit(browser, OPEN, async (page, shot) => {
       const relays = page.waitForResponse((response) => response.url().endsWith('/v1/realtime/ice-servers'));
       const renewed = () => page.waitForResponse((response) => response.request().method() === 'PATCH');
-      const says = async (words) => {
-        await page.fill('#words', words);
-        await page.keyboard.press('Enter');
-        await page.waitForFunction((words) => [...document.querySelectorAll('#log li')].at(-2)?.innerText.includes(words), words);
-        await phase(page, 'speaking');
-        await louder(page, 0.01);
-      };
       const candidates = () =>
         page.evaluate(async () => {
           const stats = [...(await window.__heard.connections.at(-1).getStats()).values()];
@@ -126,7 +100,7 @@ test('a call outlives the connection that carries it', () =>
       await page.evaluate(() => window.dispatchEvent(new Event('online')));
       assert.equal((await renewal).status(), 200);
       await page.waitForFunction(() => window.__heard.connections[0].signalingState === 'stable');
-      await says('Are you there?');
+      await says(page, 'Are you there?');
       assert.ok((await candidates()).some((fragment) => !before.includes(fragment)), 'ICE began anew');
       assert.equal(await page.evaluate(() => window.__heard.connections.length), 1);
 
@@ -140,7 +114,7 @@ test('a call outlives the connection that carries it', () =>
       await page.evaluate(breaks);
       assert.equal((await renewal).status(), 200);
       await page.waitForFunction(() => window.__heard.connections[1]?.connectionState === 'connected');
-      await says('And are you still there?');
+      await says(page, 'And are you still there?');
       assert.equal(await page.locator('#log .you').count(), 2, 'what was said before is still there');
       await shot('WebRTC-renewed');
 

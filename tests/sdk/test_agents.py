@@ -59,15 +59,63 @@ async def openai_python(beta: bool):
                     if "speaking" in seen and details and details.reason == "turn_detected":
                         seen.append("interrupted")
 
-        def listened(task):
-            if not task.cancelled() and task.exception():
-                seen.append(f"error: {task.exception()!r}")
-
         listening = asyncio.create_task(listen())
-        listening.add_done_callback(listened)
+        listening.add_done_callback(lambda task: fail(task, seen))
         await connection.session.update(session=session)
         await converse(Microphone(lambda pcm: connection.input_audio_buffer.append(audio=base64.b64encode(pcm).decode())), lambda: seen)
         listening.cancel()
+
+
+def test_aiortc_holds_a_conversation_over_webrtc():
+    pytest.importorskip("aiortc")
+    asyncio.run(aiortc())
+
+
+async def aiortc():
+    from test_webrtc import Caller
+
+    seen, answer = [], None
+    tools = [{"type": "function", "name": "get_weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}]
+    caller = Caller()
+    await caller.dial({"type": "realtime", "model": "gpt-realtime", "instructions": "Answer in one sentence.", "tools": tools})
+
+    async def listen():
+        nonlocal answer
+        while True:
+            event = await caller.next()
+            kind = event["type"]
+            if kind == "error":
+                seen.append(f"error: {event['error']}")
+            elif kind == "response.function_call_arguments.done":
+                seen.append("tool")
+                item = {"type": "function_call_output", "call_id": event["call_id"], "output": "sunny in Paris"}
+                caller.say(type="conversation.item.create", item=item)
+            elif kind == "response.done" and any(item["type"] == "function_call" for item in event["response"]["output"]):
+                caller.say(type="response.create")
+            elif kind == "response.output_audio_transcript.done" and ANSWER in event["transcript"]:
+                answer = event["response_id"]
+            elif kind == "output_audio_buffer.stopped" and event["response_id"] == answer:
+                seen.append("answered")
+            elif kind == "output_audio_buffer.started" and "answered" in seen:
+                seen.append("speaking")
+            # What was heard of the answer is known, and no more is kept of it.
+            elif kind == "conversation.item.truncated" and "speaking" in seen:
+                seen.append("interrupted")
+
+    listening = asyncio.create_task(listen())
+    listening.add_done_callback(lambda task: fail(task, seen))
+    try:
+        await converse(caller.microphone, lambda: seen)
+        assert caller.loudness > 0.01
+    finally:
+        listening.cancel()
+        await caller.hang_up()
+
+
+def fail(task, seen):
+    """What ended a task that should go on, the conversation is told."""
+    if not task.cancelled() and task.exception():
+        seen.append(f"error: {task.exception()!r}")
 
 
 def test_openai_agents_holds_a_conversation():

@@ -194,9 +194,7 @@ def test_ice_restarts_and_a_lost_connection_is_replaced():
             session = (await again.until("session.created", 20))["session"]
             assert session["instructions"] == "Remember me."
         finally:
-            await again.connection.close()
-            if again.listening:
-                again.listening.cancel()
+            await again.hang_up()
 
     converse(script, SESSION)
 

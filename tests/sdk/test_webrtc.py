@@ -36,6 +36,12 @@ class Microphone(MediaStreamTrack):
         self.sent = 0
         self.began = None
 
+    def say(self, seconds):
+        self.waiting += speech(seconds)
+
+    async def close(self):
+        self.stop()
+
     async def recv(self):
         loop = asyncio.get_running_loop()
         self.began = self.began or loop.time()
@@ -113,18 +119,27 @@ class Caller:
         answer = await inward(answer) if inward else answer
         await self.connection.setRemoteDescription(RTCSessionDescription(answer, "answer"))
 
+    async def hang_up(self):
+        await self.connection.close()
+        if self.listening:
+            self.listening.cancel()
+
     def say(self, **event):
         self.channel.send(json.dumps(event))
 
     async def until(self, kind, seconds=60.0):
         return await self.until_one(kind, seconds=seconds)
 
+    async def next(self):
+        event = json.loads(await self.arrived.get())
+        judge_realtime(event)
+        self.events.append(event)
+        return event
+
     async def until_one(self, *kinds, seconds=60.0):
         async def read():
             while True:
-                event = json.loads(await self.arrived.get())
-                judge_realtime(event)
-                self.events.append(event)
+                event = await self.next()
                 if event["type"] in kinds:
                     return event
 
@@ -159,9 +174,7 @@ def converse(script, session=None, configuration=None, **changes):
             await caller.until("session.created", 20)
             await script(caller)
         finally:
-            await caller.connection.close()
-            if caller.listening:
-                caller.listening.cancel()
+            await caller.hang_up()
 
     asyncio.run(run())
 

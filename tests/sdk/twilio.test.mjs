@@ -1,5 +1,6 @@
-// OpenAI's own Twilio transport, unmodified, between a Twilio-shaped socket and a server: a call of two turns, the second spoken into the
-// answer to the first. TIMBRE_REALTIME_URL is the server's WebSocket endpoint, TIMBRE_MULAW a recorded question: mu-law at 8 kHz, no header.
+// OpenAI's own Twilio transport, unmodified, between a Twilio-shaped socket and a server: a call of two spoken turns, the second spoken into
+// the answer to the first, and of keys pressed into the answer to the second. TIMBRE_REALTIME_URL is the server's WebSocket endpoint,
+// TIMBRE_MULAW a recorded question: mu-law at 8 kHz, no header. The server's language model thanks for keys, and talks at length otherwise.
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
@@ -51,6 +52,10 @@ class Twilio extends EventTarget {
     clearInterval(this.timer);
   }
 
+  press(digit) {
+    this.says({ event: "dtmf", sequenceNumber: "9", streamSid: "MZ1", dtmf: { track: "inbound_track", digit } });
+  }
+
   mark(name) {
     this.says({ event: "mark", streamSid: "MZ1", mark: { name } });
   }
@@ -87,7 +92,7 @@ async function until(what, enough, seconds = 60) {
   }
 }
 
-test("a call over Twilio, with an interruption", { skip: !url && "no server (TIMBRE_REALTIME_URL)" }, async () => {
+test("a call over Twilio, with an interruption and keys", { skip: !url && "no server (TIMBRE_REALTIME_URL)" }, async () => {
   const question = await readFile(process.env.TIMBRE_MULAW);
   const twilio = new Twilio();
   const transport = new TwilioRealtimeTransportLayer({ twilioWebSocket: twilio });
@@ -98,6 +103,15 @@ test("a call over Twilio, with an interruption", { skip: !url && "no server (TIM
   const [events, errors] = [[], []];
   session.on("transport_event", (event) => events.push(event));
   session.on("error", (error) => errors.push(error));
+  // The transport tells keys its application, and the server nothing: what they mean is the application's to say.
+  let keys = "";
+  session.on("transport_event", ({ type, message }) => {
+    if (type !== "twilio_message" || message.event !== "dtmf") return;
+    keys += message.dtmf.digit;
+    if (message.dtmf.digit !== "#") return;
+    session.interrupt();
+    session.sendMessage(`I pressed the keys ${keys}`);
+  });
   await session.connect({ apiKey: process.env.TIMBRE_API_KEY ?? "none", url });
   const all = (type) => events.filter((event) => event.type === type);
   try {
@@ -112,8 +126,15 @@ test("a call over Twilio, with an interruption", { skip: !url && "no server (TIM
     const cut = all("conversation.item.truncated")[0];
     // The transport adds 50 ms to what it knows to be played.
     assert.ok(cut.audio_end_ms > 500 && cut.audio_end_ms <= twilio.heard / 8 + 70, `${cut.audio_end_ms} of ${twilio.heard / 8} ms`);
-    const before = twilio.heard;
+    let before = twilio.heard;
     await until("the second answer is heard", () => twilio.heard > before + 8000);
+    const { clears } = twilio;
+    for (const digit of "42#") twilio.press(digit);
+    await until("keys clear the answer", () => twilio.clears > clears);
+    await until("what was heard of it is told as well", () => all("conversation.item.truncated").length > 1);
+    before = twilio.heard;
+    await until("the thanks are heard", () => twilio.heard > before + 2400);
+    await until("they are thanks", () => all("response.output_audio_transcript.done").some((event) => event.transcript.includes("Thank you for 42#")));
     const asked = all("conversation.item.input_audio_transcription.completed").map((event) => event.transcript.toLowerCase());
     assert.equal(asked.filter((text) => text.includes("weather")).length, 2, asked.join("; "));
     assert.deepEqual(errors.map((error) => JSON.stringify(error)), []);

@@ -3,7 +3,7 @@
 //! What suppresses the last of an echo takes much of whoever speaks over it along, more than recognisers can do without; what the filter
 //! alone leaves they understand. So while somebody speaks, half of that is mixed in. `timbre bench echo` measures what it is good for.
 
-use super::BLOCK;
+use super::{BLOCK, power};
 
 /// The filter's part of the mixture while somebody speaks. At 1 the echo that the filter leaves keeps the gate open by itself at times.
 const SHARE: f32 = 0.5;
@@ -46,7 +46,6 @@ impl Presence {
 
     /// Mixes what the filter left, `linear`, into what the suppressor left of the block before.
     pub(super) fn mix(&mut self, suppressed: &mut [f32], linear: &[f32]) {
-        let power = |block: &[f32]| block.iter().map(|sample| sample * sample).sum::<f32>() / BLOCK as f32;
         self.suppressed += SMOOTHING * (power(suppressed) - self.suppressed);
         self.linear += SMOOTHING * (power(&self.before) - self.linear);
         self.floor = (self.floor * FLOOR_RISES).min(self.suppressed.max(1.0));

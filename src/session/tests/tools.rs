@@ -132,6 +132,12 @@ async fn a_tool_is_listed_called_and_answered_for() {
     pass(&mut client, 5).await;
     let called = "answer | You said call weather | whole {} | answered Whole | call InProgress | call Completed | done sunny";
     assert_eq!(heard(&mut client), format!("{called} | answer | You said sunny | answered Whole"));
+    // The tool has a record of its own, beside those of the two answers.
+    let records = client.records.lock().expect("no test panics with it");
+    let noted: Vec<_> = records.iter().map(|record| (record.dialect, record.model.as_str(), record.status, record.total)).collect();
+    let [("realtime", ..), tool, ("realtime", ..)] = noted[..] else { panic!("{noted:?}") };
+    assert_eq!(tool, ("mcp", "home/weather", 200, Some(Duration::from_secs(2))));
+    assert_eq!(records[0].id, records[1].id);
 }
 
 #[tokio::test(start_paused = true)]
@@ -304,4 +310,19 @@ async fn a_session_forgets_a_server_that_it_names_no_more() {
     ask(&mut client, "ping").await;
     pass(&mut client, 1).await;
     assert!(heard(&mut client).ends_with("You said ping | answered Whole"), "a choice of nothing is none");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_tools_say_of_themselves_counts_as_asked() {
+    let limit = Limit { meter: Meter::Tokens, window: Window::Minute, most: 1_000 };
+    let policy = Policy { key: Allowance { limits: vec![limit], concurrency: None }, ..Policy::default() };
+    let described = Tool { name: "f".to_owned(), description: Some("word ".repeat(1_000)), parameters: None, extra: Map::new() };
+    for (functions, expected) in [(vec![], None), (vec![described], Some("rate_limit_exceeded"))] {
+        let config = SessionConfig { tools: Toolset { functions, servers: Vec::new() }, spoken: false, ..config(TURNS) };
+        let mut client = Client::with(Attention::Idle, config, policy.clone());
+        ask(&mut client, "hello").await;
+        pass(&mut client, 2).await;
+        let failed = client.told.iter().find_map(|event| if let Event::Error(error) = event { Some(error.code) } else { None });
+        assert_eq!(failed, expected);
+    }
 }

@@ -15,7 +15,10 @@ fuzz_target!(|input: &[u8]| {
                 Arrival::Restart => held = 1,
                 Arrival::Late | Arrival::Duplicate => {}
             }
-        } else if let Playout::Packet(_) = jitter.pop() {
+        } else {
+            jitter.tick();
+        }
+        if let Playout::Packet(_) = jitter.pop() {
             held -= 1;
         }
         assert_eq!(jitter.held(), held);

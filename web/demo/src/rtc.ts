@@ -36,7 +36,9 @@ export async function dial(microphone: MediaStream, wishes: Wishes, key: string,
         const open = (): Link => {
             const connection = new RTCPeerConnection({ iceServers });
             for (const track of microphone.getAudioTracks()) connection.addTrack(track, microphone);
-            connection.ontrack = ({ track, streams }) => {
+            connection.ontrack = ({ track, streams, receiver }) => {
+                // An answer begins at once: the browser holds back as little as its network allows, and what it may not need by default.
+                if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = 0;
                 const stream = streams[0] ?? new MediaStream([track]);
                 speaker.srcObject = stream;
                 // A press began the call, so the browser lets it play; where it does not, the transcript still grows.

@@ -30,7 +30,7 @@ use super::Failure;
 const OPUS: u8 = 111;
 /// A packet's time, and how much later than that the next one is a gap.
 const PACKET: Duration = Duration::from_millis(PACKET_MS);
-/// A call stands within this, or has failed.
+/// A call stands within this, or has failed. It takes a second, and three while three other programs want the same two cores (2026-11-21).
 const CONNECT: Duration = Duration::from_secs(20);
 /// The connection's timers are asked for at least so often.
 const LOOK: Duration = Duration::from_millis(200);

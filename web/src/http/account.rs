@@ -7,6 +7,7 @@ use axum::http::HeaderMap;
 use axum::http::header::CACHE_CONTROL;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, Stream, StreamExt};
+use models::mcp::McpError;
 use models::{Delta, Message, Prompt, Role, Usage};
 use router::cost::prompt_tokens;
 use router::limit::{KeyId, Policy, Use};
@@ -45,6 +46,26 @@ impl Default for Books {
     /// Nobody's: nothing is limited, and nothing recorded.
     fn default() -> Books {
         Books { key: KeyId::ANYBODY, ledger: Ledger::new(Policy::default()), sink: None, live: LiveCalls::default() }
+    }
+}
+
+impl Books {
+    /// Notes a tool of an MCP server that a response of a call called, and what became of it. Nothing of it is counted against limits.
+    pub fn tool_called(&self, response: &str, tool: String, took: Duration, failed: Option<&McpError>) {
+        let Some(sink) = &self.sink else { return };
+        (sink.take)(Record {
+            id: response.to_owned(),
+            time: super::now_ms().saturating_sub(took.as_millis() as u64),
+            key: (self.key != KeyId::ANYBODY).then(|| self.key.to_string()),
+            dialect: "mcp",
+            endpoint: "/v1/realtime".to_owned(),
+            model: tool,
+            cache: "off",
+            status: failed.map_or(200, McpError::status),
+            error: failed.map(|error| error.code().to_owned()),
+            total: Some(took),
+            ..Record::default()
+        });
     }
 }
 

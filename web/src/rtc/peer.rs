@@ -13,6 +13,7 @@ use rtc::peer_connection::message::RTCMessage;
 use rtc::peer_connection::state::RTCPeerConnectionState;
 use rtc::sansio::Protocol;
 use tokio::select;
+use tokio::task::yield_now;
 use tokio::time::{Instant, interval};
 
 use super::RATE;
@@ -171,10 +172,22 @@ impl Peer {
                 Step::Came(None) => Some(End::Finished),
                 Step::Line(Next::Told(event)) => {
                     self.told(event);
-                    None
+                    // The first packet of an answer does not wait for a tick; the next ones follow it.
+                    if self.begins_to_speak() {
+                        clock.reset();
+                        self.tick()
+                    } else {
+                        None
+                    }
                 }
                 Step::Line(Next::Moved) => None,
-                Step::Tick => self.tick(),
+                Step::Tick => {
+                    let ended = self.tick();
+                    // Where the machine cannot keep up, every call has ticks to make up for: one at a time, or packets and calls that
+                    // begin wait for seconds, and are lost.
+                    yield_now().await;
+                    ended
+                }
                 Step::Renew(Renewal { asked, answer }) => {
                     let renewed = self.renew(asked);
                     // A client that did not wait for the answer has to ask again.
@@ -213,7 +226,7 @@ impl Peer {
         while let Some(tagged) = self.connection.inner.poll_read() {
             match tagged.message {
                 RTCMessage::RtpPacket(_, packet) if packet.header.payload_type == self.voice.payload_type() => {
-                    self.intake.push(packet.header.sequence_number, packet.payload);
+                    self.intake.push(packet.header.sequence_number, packet.payload, &mut self.sound);
                 }
                 RTCMessage::RtcpPacket(_, packets) => {
                     self.voice.reported(&packets).map_err(|error| End::Broken(error.to_string()))?;
@@ -337,6 +350,11 @@ impl Peer {
         if self.channel != Channel::Absent {
             self.outgoing.extend(messages);
         }
+    }
+
+    /// Whether there is sound after silence.
+    fn begins_to_speak(&self) -> bool {
+        self.clock.connect_by.is_none() && !self.voice.is_speaking() && self.playout.is_ready()
     }
 
     /// 20 ms have passed.

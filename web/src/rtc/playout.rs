@@ -47,6 +47,10 @@ struct Answer {
 }
 
 impl Answer {
+    fn has_packet(&self) -> bool {
+        self.pcm.len() >= FRAME.0 as usize || (self.whole && !self.pcm.is_empty())
+    }
+
     fn notice(&self, playing: Playing) -> Notice {
         Notice { playing, response: self.response.clone(), heard: self.heard.duration(RATE) }
     }
@@ -120,6 +124,12 @@ impl Playout {
         notices
     }
 
+    /// Whether the next tick has sound.
+    pub(super) fn is_ready(&self) -> bool {
+        let next = self.answers.iter().find(|answer| answer.state != State::Muted);
+        next.is_some_and(|answer| !answer.held && answer.has_packet())
+    }
+
     /// The next 20 ms into `frame` ([`RATE`], mono), if there is sound; and what the client is to be told.
     pub(super) fn tick(&mut self, frame: &mut Vec<f32>) -> Vec<Notice> {
         frame.clear();
@@ -130,7 +140,7 @@ impl Playout {
                 break;
             }
             let size = FRAME.0 as usize;
-            if answer.pcm.len() >= size || (answer.whole && !answer.pcm.is_empty()) {
+            if answer.has_packet() {
                 frame.extend(answer.pcm.drain(..size.min(answer.pcm.len())));
                 answer.heard += Samples(frame.len() as u64);
                 frame.resize(size, 0.0);
@@ -176,10 +186,12 @@ mod tests {
         for step in script.split_whitespace() {
             match step.split_at(1) {
                 (".", _) => {
+                    let ready = playout.is_ready();
                     let mut frame = Vec::new();
                     let notices = playout.tick(&mut frame);
                     tell(notices, &mut brought);
                     let letter = frame.first().map_or('-', |&sample| char::from((sample * 1_000.0).round() as u8));
+                    assert!(!ready || letter != '-', "{script}");
                     brought.push(letter.to_string());
                 }
                 ("x", _) => {

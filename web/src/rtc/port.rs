@@ -11,6 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
+use socket2::SockRef;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::task::JoinSet;
@@ -23,6 +24,10 @@ const WAITING: usize = 128;
 
 /// Largest packet that is read, bytes: no network that WebRTC runs over carries larger datagrams unbroken.
 const LARGEST: usize = 2_048;
+
+/// What the system may keep of what came until it is read, bytes: about a second of a hundred calls, since Linux counts some 800 bytes for a
+/// packet of sound and allows twice what it is asked for. It gives less where `net.core.rmem_max` says so.
+const UNREAD: usize = 2 * 1_024 * 1_024;
 
 /// Ways that one call's client may come by: each of its interfaces, before and after a change of network.
 const MOST_WAYS: usize = 32;
@@ -81,6 +86,8 @@ impl Port {
     /// Opens the port.
     pub async fn open(listen: &Listen) -> io::Result<Port> {
         let udp = Arc::new(UdpSocket::bind(listen.udp).await?);
+        // Every call's packets come over this one socket; a system that gives it no more room still carries them.
+        let _ = SockRef::from(&*udp).set_recv_buffer_size(UNREAD);
         let calls = Arc::<Mutex<Calls>>::default();
         let mut reading = JoinSet::new();
         reading.spawn(read(udp.clone(), calls.clone()));

@@ -98,6 +98,11 @@ impl Voice {
         self.opus
     }
 
+    /// Whether the last packet's time had sound.
+    pub(super) fn is_speaking(&self) -> bool {
+        self.speaking
+    }
+
     /// The client reports how it hears.
     pub(super) fn reported(&mut self, packets: &[Box<dyn rtc::rtcp::Packet>]) -> Result<(), CodecError> {
         let ssrc = self.ssrc;

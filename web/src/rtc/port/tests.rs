@@ -1,5 +1,7 @@
 //! The port: what comes in goes to the call that it names.
 
+use std::io::Read;
+
 use super::*;
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -36,6 +38,19 @@ fn a_check_says_whom_it_is_for() {
 async fn port(tcp: bool) -> Port {
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     Port::open(&Listen { udp: any, tcp: tcp.then_some(any), public: Vec::new() }).await.expect("a port")
+}
+
+/// Nothing reads here before the test waits for something; a socket as Linux gives it keeps some 250 of these.
+#[tokio::test]
+async fn a_burst_is_kept_while_nobody_reads() {
+    let port = port(false).await;
+    let client = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    for _ in 0..400 {
+        client.send_to(&[0x80; 100], port.listens_on().expect("an address")).expect("it is sent");
+    }
+    let socket = SockRef::from(&*port.udp);
+    let kept = std::iter::from_fn(|| (&*socket).read(&mut [0; 128]).ok()).count();
+    assert_eq!(kept, 400);
 }
 
 #[tokio::test]

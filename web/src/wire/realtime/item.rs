@@ -167,10 +167,11 @@ fn mcp_call_json(id: &str, call: &McpCall) -> Value {
 }
 
 fn error_json(error: &McpError) -> Value {
+    let kind = error.code();
     match error {
-        McpError::Protocol { code, message } => json!({ "type": "protocol_error", "code": code, "message": message }),
-        McpError::Execution { message } => json!({ "type": "tool_execution_error", "message": message }),
-        McpError::Http { status, message } => json!({ "type": "http_error", "code": status, "message": message }),
+        McpError::Protocol { code, message } => json!({ "type": kind, "code": code, "message": message }),
+        McpError::Execution { message } => json!({ "type": kind, "message": message }),
+        McpError::Http { status, message } => json!({ "type": kind, "code": status, "message": message }),
     }
 }
 
