@@ -84,7 +84,8 @@ fn intro(heads: &Heads, cost: f64) -> String {
     format!(
         "## Emotion from the voice\n\nHeads for `{}`, trained from {}. UAR: unweighted average recall over neutral, happy, sad and angry \
          (chance 0.25), all four expected alike. ECE: expected calibration error, ten bins. AUC: how often an aroused (or a pleasant) voice \
-         ranks over one that is not. First turn / with five earlier turns of the same speaker. CPU beside the pass that hears the words: {cost:.5} of a core.\n\n",
+         ranks over one that is not. First turn / with five earlier turns of the same speaker. \
+         CPU beside the pass that hears the words: {cost:.5} of a core.\n\n",
         heads.card.encoder, heads.card.trained_from
     )
 }
@@ -243,7 +244,8 @@ fn as_in_calls(heads: &Arc<Heads>, clips: &[Clip]) -> String {
     }
     let share = |part: usize, of: usize| 100.0 * part as f64 / of.max(1) as f64;
     format!(
-        "With the priors of calls, where most turns are neutral, a first turn is given one of these labels in {:.0} % of all cases and the right one in {:.0} % of those.",
+        "With the priors of calls, where most turns are neutral, a first turn is given one of these labels in {:.0} % of all cases \
+         and the right one in {:.0} % of those.",
         share(told, all),
         share(right, told)
     )
