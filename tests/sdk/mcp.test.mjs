@@ -15,6 +15,8 @@ import { strangers, transportTo } from "./agents.mjs";
 const { TIMBRE_REALTIME_URL: SERVER, TIMBRE_MCP_URL: TOOLS, TIMBRE_MCP_TOKEN: TOKEN } = process.env;
 const skip = !(SERVER && TOOLS && TOKEN) && "no server (TIMBRE_REALTIME_URL, TIMBRE_MCP_URL, TIMBRE_MCP_TOKEN)";
 
+/** Nothing that is waited for takes longer, ms. */
+const PATIENCE = 20_000;
 // Nothing is told OpenAI.
 setTracingDisabled(true);
 
@@ -24,14 +26,17 @@ test("@openai/agents-realtime uses a tool of an MCP server", { skip, timeout: 60
     const home = hostedMcpTool({
         serverLabel: "home",
         serverUrl: TOOLS,
-        authorization: TOKEN,
-        headers: { "x-team": "blue" },
+        // `authorization` the SDK keeps from realtime sessions.
+        headers: { authorization: `Bearer ${TOKEN}`, "x-team": "blue" },
         allowedTools: ["weather"],
         requireApproval: { always: { toolNames: ["weather"] } },
     });
     const session = new RealtimeSession(new RealtimeAgent({ name: "Home", tools: [home] }), { transport, config: { outputModalities: ["text"] } });
     const broken = new Promise((_, reject) => session.on("error", ({ error }) => reject(new Error(JSON.stringify(error?.error ?? error)))));
-    const next = (emitter, event) => Promise.race([broken, new Promise((resolve) => emitter.once(event, (...given) => resolve(given)))]);
+    const next = (emitter, event) => {
+        const late = new Promise((_, reject) => setTimeout(() => reject(new Error(`no ${event}: ${JSON.stringify(told)}`)), PATIENCE).unref());
+        return Promise.race([broken, late, new Promise((resolve) => emitter.once(event, (...given) => resolve(given)))]);
+    };
     const answers = () => told.filter(({ type }) => type === "response.output_text.done").map(({ text }) => text);
     try {
         const listed = next(session, "mcp_tools_changed");
