@@ -51,7 +51,7 @@ fn measure(router: &Router, request: &Request, rounds: u32) -> f64 {
 }
 
 fn main() {
-    let emotion = Emotion { label: EmotionLabel::Frustrated, arousal: audio::Probability::new(0.8), valence: audio::Probability::new(0.3) };
+    let emotion = Emotion::new(EmotionLabel::Frustrated, audio::Probability::new(0.8), audio::Probability::new(0.3));
     let signals = Signals {
         language: Some(Measured::new(Language::ENGLISH, 0.9, "example")),
         emotion: Some(Measured::new(emotion, 0.7, "example")),

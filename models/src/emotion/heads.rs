@@ -197,8 +197,11 @@ impl Heads {
     }
 }
 
+/// Numbers by the names of their tensors.
+type Tensors = HashMap<String, Vec<f32>>;
+
 /// The tensors of 32-bit floats of a safetensors file, and what it says of itself.
-fn read(bytes: &[u8]) -> Option<(HashMap<String, Vec<f32>>, Option<Value>)> {
+fn read(bytes: &[u8]) -> Option<(Tensors, Option<Value>)> {
     let length = usize::try_from(u64::from_le_bytes(bytes.get(..8)?.try_into().ok()?)).ok()?;
     let numbers = bytes.get(8_usize.checked_add(length)?..)?;
     let mut header: serde_json::Map<String, Value> = serde_json::from_slice(&bytes[8..8 + length]).ok()?;
