@@ -18,13 +18,13 @@ import { Way, overTcp } from './way.mjs';
 const { TIMBRE_PAGE_NETWORKS: SERVER, TIMBRE_TURN_PORT: TURN_PORT, TIMBRE_TURN_SECRET: TURN_SECRET, PATH } = process.env;
 const quiet = write(silence(120));
 
-/** Calls from the page; each answer of the server, to the call and to its renewals, is what the next of `roads` makes of it. */
+/** Calls from the page; each answer of the server, to the call and to its renewals, is what the next of `roads` makes of it, and then the last. */
 async function call(page, ...roads) {
   const renewals = [];
   await page.route('**/v1/realtime/calls{,/*}', async (route) => {
     const response = await route.fetch();
     if (route.request().method() === 'PATCH') renewals.push(response.status());
-    await route.fulfill({ response, body: await roads.shift()(await response.text()) });
+    await route.fulfill({ response, body: await (roads.length > 1 ? roads.shift() : roads[0])(await response.text()) });
   });
   await page.selectOption('#transport', 'webrtc');
   await page.click('#orb');
@@ -56,12 +56,14 @@ test('a call goes on when its address changes, and over TCP when UDP falls silen
       assert.deepEqual([before.connections, before.protocol], [1, 'udp']);
 
       way.cut();
-      const state = (...wanted) => page.waitForFunction((wanted) => wanted.includes(window.__heard.connections[0].iceConnectionState), wanted);
+      const state = (...wanted) => page.waitForFunction((wanted) => wanted.includes(window.__heard.connections.at(-1).iceConnectionState), wanted);
       await state('disconnected', 'failed');
       await state('connected', 'completed');
       await says(page, 'And now?');
       const after = await inUse(page);
-      assert.deepEqual([renewals, after.connections, after.protocol], [[200], 1, 'tcp']);
+      assert.equal(after.protocol, 'tcp');
+      // On a busy machine the page may give the first attempt up for another one.
+      assert.ok(renewals.length > 0 && renewals.every((status) => status === 200), String(renewals));
       assert.notEqual(after.own, before.own, 'ICE began anew');
       assert.equal(await page.locator('#log .you').count(), 3, 'what was said before is still there');
       await page.keyboard.press('Escape');

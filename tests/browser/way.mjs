@@ -3,10 +3,12 @@
 import { createSocket } from 'node:dgram';
 
 const UDP = /^a=candidate:\S+ 1 udp \d+ (\S+) (\d+) typ host.*$/im;
+/** A socket that keeps no test from ending. */
+const udp = () => createSocket('udp4').unref();
 const bound = (socket) => new Promise((ready) => socket.bind(0, '127.0.0.1', ready));
 
 export class Way {
-  #front = createSocket('udp4');
+  #front = udp();
   #backs = new Map();
   #open = true;
 
@@ -23,7 +25,7 @@ export class Way {
   #back(page, address, port) {
     const name = `${page.address}:${page.port}`;
     if (!this.#backs.has(name)) {
-      const socket = createSocket('udp4');
+      const socket = udp();
       const back = { close: () => socket.close(), send: (packet) => this.#open && socket.send(packet, port, address) };
       socket.on('message', (packet) => this.#open && this.#front.send(packet, page.port, page.address));
       this.#backs.set(name, bound(socket).then(() => back));
