@@ -152,7 +152,7 @@ impl Default for Voice {
             voice: "heart".to_owned(),
             language: None,
             noise_suppression: false,
-            echo: "auto".to_owned(),
+            echo: "off".to_owned(),
         }
     }
 }

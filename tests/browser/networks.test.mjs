@@ -43,29 +43,39 @@ const inUse = (page) =>
     return { connections: connections.length, kind: local.candidateType, protocol: remote.protocol, own: local.usernameFragment };
   });
 
-test('a call goes on when its address changes, and over TCP when UDP falls silent', () =>
+test('a call goes on when its address changes', () =>
+  withBrowser(quiet, (browser) =>
+    visit(browser, SERVER, async (page) => {
+      const way = new Way();
+      const renewals = await call(page, (sdp) => way.lead(sdp));
+      await says(page, 'Hello?');
+      await way.move();
+      await says(page, 'Are you there?');
+      assert.deepEqual(renewals, [], 'nobody noticed');
+      const { connections, protocol } = await inUse(page);
+      assert.deepEqual([connections, protocol], [1, 'udp']);
+      await way.close();
+    }),
+  ));
+
+const alone = { skip: !process.env.TIMBRE_PAGE_ALONE && 'the server is not `timbre serve` (TIMBRE_PAGE_ALONE)' };
+
+test('a call goes on over TCP when UDP falls silent', alone, () =>
   withBrowser(quiet, (browser) =>
     visit(browser, SERVER, async (page) => {
       const way = new Way();
       const renewals = await call(page, (sdp) => way.lead(sdp), overTcp);
       await says(page, 'Hello?');
-      await way.move();
-      await says(page, 'Are you there?');
-      assert.deepEqual(renewals, [], 'nobody noticed');
       const before = await inUse(page);
-      assert.deepEqual([before.connections, before.protocol], [1, 'udp']);
-
       way.cut();
-      const state = (...wanted) => page.waitForFunction((wanted) => wanted.includes(window.__heard.connections.at(-1).iceConnectionState), wanted);
+      const state = (...wanted) => page.waitForFunction((wanted) => wanted.includes(window.__heard.connections[0].iceConnectionState), wanted);
       await state('disconnected', 'failed');
       await state('connected', 'completed');
       await says(page, 'And now?');
       const after = await inUse(page);
-      assert.equal(after.protocol, 'tcp');
-      // On a busy machine the page may give the first attempt up for another one.
-      assert.ok(renewals.length > 0 && renewals.every((status) => status === 200), String(renewals));
+      assert.deepEqual([renewals, after.connections, after.protocol], [[200], 1, 'tcp']);
       assert.notEqual(after.own, before.own, 'ICE began anew');
-      assert.equal(await page.locator('#log .you').count(), 3, 'what was said before is still there');
+      assert.equal(await page.locator('#log .you').count(), 2, 'what was said before is still there');
       await page.keyboard.press('Escape');
       await phase(page, 'idle');
       await way.close();
