@@ -21,7 +21,7 @@ use router::{Cache, Catalogue, Executor, Ledger, Price, Router, Searcher, Speake
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tracing::info;
+use tracing::{info, warn};
 use web::call::{AfterTurn, Eagerness, SessionConfig, TurnDetection};
 use web::operations::Operations;
 
@@ -143,7 +143,10 @@ fn emotion(config: &Config, weights: &Weights, transcriber: Arc<dyn Transcriber>
     let engine = match &config.voice.emotion {
         EmotionChoice::None => None,
         _ if !config.models.local || config.voice.transcriber == TranscriberChoice::None => None,
-        EmotionChoice::Moonshine => Some(EmotionEngine::moonshine(weights)?),
+        // Who hears with another engine need not have this one: the words go without.
+        EmotionChoice::Moonshine => EmotionEngine::moonshine(weights)
+            .inspect_err(|error| warn!(%error, "Emotions are told from words alone; `timbre models pull` fetches what hears them."))
+            .ok(),
         EmotionChoice::File(file) => Some(EmotionEngine::open(weights, file).context("voice.emotion cannot be used")?),
     };
     Ok(match engine {
