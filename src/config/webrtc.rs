@@ -82,8 +82,8 @@ impl Webrtc {
         };
         let tcp = match self.tcp_listen.as_str() {
             NONE => None,
-            // HTTP has the TCP port of the same number.
-            "" if self.listen.is_empty() || udp.port() == server.port() => None,
+            // HTTP has the TCP port of the same number; 0 is any free port, each time another.
+            "" if self.listen.is_empty() || (udp.port() == server.port() && udp.port() != 0) => None,
             "" => Some(udp),
             written => Some(address("tcp_listen", written)?),
         };
@@ -137,9 +137,14 @@ mod tests {
     use super::*;
 
     fn checked(written: &str) -> Result<Option<WebrtcConfig>, ConfigError> {
+        checked_beside(8_080, written)
+    }
+
+    /// Beside a server on a port of this machine.
+    fn checked_beside(port: u16, written: &str) -> Result<Option<WebrtcConfig>, ConfigError> {
         let written: Webrtc = toml::from_str(written).expect("TOML");
         let environment = [("TURN_SECRET".to_owned(), "s".to_owned())];
-        written.check(SocketAddr::from(([127, 0, 0, 1], 8_080)), &environment)
+        written.check(SocketAddr::from(([127, 0, 0, 1], port)), &environment)
     }
 
     /// Where it listens by UDP and TCP, and what clients are told; or a part of the complaint.
@@ -173,6 +178,13 @@ mod tests {
         check("listen = \"3478\"", Err("webrtc.listen"));
         check("tcp_listen = \"3478\"", Err("webrtc.tcp_listen"));
         check("public_address = \"example.org\"", Err("webrtc.public_address"));
+    }
+
+    #[test]
+    fn regression_any_free_port_was_taken_for_the_port_of_http() {
+        let tcp = |written| checked_beside(0, written).expect("fine").expect("a port").listen.tcp;
+        assert_eq!(tcp("listen = \"127.0.0.1:0\""), Some(SocketAddr::from(([127, 0, 0, 1], 0))));
+        assert_eq!(tcp(""), None);
     }
 
     #[test]

@@ -58,9 +58,7 @@ test('a call goes on when its address changes', () =>
     }),
   ));
 
-const alone = { skip: !process.env.TIMBRE_PAGE_ALONE && 'the server is not `timbre serve` (TIMBRE_PAGE_ALONE)' };
-
-test('a call goes on over TCP when UDP falls silent', alone, () =>
+test('a call goes on over TCP when UDP falls silent', () =>
   withBrowser(quiet, (browser) =>
     visit(browser, SERVER, async (page) => {
       const way = new Way();

@@ -83,5 +83,7 @@ export function session(wishes: Wishes): object {
             input: { transcription: { language: wishes.language || null } },
             output: { voice: wishes.voice || null },
         },
+        // The browser takes the echo out of its microphone by itself.
+        providerData: { echo_cancellation: "off" },
     };
 }
