@@ -14,8 +14,8 @@ import { louder, phase, says, visit } from './visit.mjs';
 const { TIMBRE_PAGE: OPEN, TIMBRE_PAGE_KEYED: KEYED, TIMBRE_PAGE_FULL: FULL, TIMBRE_RECORDINGS: RECORDINGS } = process.env;
 
 const recording = (name) => read(join(RECORDINGS, name));
-/** "It was the best of times"; while it is answered, "Fail again. Fail better." */
-const twoTurns = () => write(silence(1.5), part(recording('two_cities.wav'), 1.0, 2.75), silence(7), part(recording('beckett.wav'), 6.1, 8.7), silence(60));
+/** "It was the best of times"; while it is answered, "it was the worst of times". */
+const twoTurns = () => write(silence(1.5), part(recording('two_cities.wav'), 1.0, 2.75), silence(7), part(recording('two_cities.wav'), 2.85, 4.6), silence(60));
 
 const lines = (page, who) => page.locator(`#log .${who} p`).allInnerTexts();
 const notice = (page) => page.locator('#notice');
@@ -47,8 +47,7 @@ for (const transport of ['WebRTC', 'WebSocket']) {
         });
         assert.ok(heard.length < all.length && all.startsWith(heard), 'the words that were not heard are marked');
 
-        // Between "Fail again." and "Fail better." may lie the end of a turn.
-        await page.waitForFunction(() => /better/i.test([...document.querySelectorAll('#log .you p')].at(-1)?.innerText ?? ''));
+        await page.waitForFunction(() => /worst of times/i.test([...document.querySelectorAll('#log .you p')].at(-1)?.innerText ?? ''));
         await phase(page, 'speaking');
         await louder(page, 0.01);
         await page.waitForFunction(() => document.querySelector('#latency [data-stage="heard"]'));

@@ -19,7 +19,12 @@ export async function visit(browser, url, use, { before, known, expected = /^$/,
   await page.addInitScript(listenIn);
   if (before) await page.addInitScript(before, known);
   await page.goto(url);
-  await use(page, (name) => TIMBRE_SCREENSHOTS && page.screenshot({ path: join(TIMBRE_SCREENSHOTS, `${name}.png`) }));
+  try {
+    await use(page, (name) => TIMBRE_SCREENSHOTS && page.screenshot({ path: join(TIMBRE_SCREENSHOTS, `${name}.png`) }));
+  } catch (error) {
+    error.message += `\n  The page is ${await page.evaluate(() => document.body.dataset.phase)} and shows:\n${await page.innerText('#log')}`;
+    throw error;
+  }
   assert.deepEqual(complaints.filter((text) => !expected.test(text)), []);
   await context.close();
 }
