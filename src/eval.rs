@@ -4,6 +4,7 @@
 //! that say nothing about it are passed over.
 
 mod emotion;
+mod hesitation;
 pub mod manifest;
 mod plot;
 mod score;
@@ -59,7 +60,7 @@ struct Signal {
 }
 
 /// Every one of them.
-const SIGNALS: &[Signal] = &[Signal { name: "emotion", run: emotion::run }];
+const SIGNALS: &[Signal] = &[Signal { name: "emotion", run: emotion::run }, Signal { name: "hesitation", run: hesitation::run }];
 
 /// Evaluates, prints the report and writes it.
 pub fn run(eval: &Eval) -> anyhow::Result<()> {

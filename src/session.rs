@@ -27,7 +27,7 @@ use audio::{Probability, Rate, Samples};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use models::{Baseline, Heard, Hint, Language, ModelError, Signals};
+use models::{Baseline, Heard, Hint, Language, ModelError, SignalKind, SignalSet, Signals};
 use router::Works;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -172,7 +172,7 @@ impl Session {
                 Woke::Heard(heard) => self.heard(heard).await,
                 Woke::Finished(heard) => self.finished(heard).await,
                 Woke::Judged(over) => self.judged_by_sound(over).await,
-                Woke::Measured((item, signals)) => self.tell(Event::Signals { item, signals: Box::new(signals) }).await,
+                Woke::Measured((item, signals)) => self.tell_signals(item, signals).await,
                 Woke::Reply(step) => self.reply_step(step).await,
                 Woke::Aside(index, step) => self.aside_step(index, step).await,
                 Woke::HeardOut => self.heard_out().await,
@@ -444,8 +444,13 @@ impl Session {
             prompt: self.config.vocabulary.clone(),
             word_times: false,
             partials: self.config.transcripts,
-            tone: true,
+            tone: [SignalKind::Emotion, SignalKind::Hesitation].into_iter().any(|kind| self.wanted().contains(kind)),
         }
+    }
+
+    /// The signals that the client or a rule asks for: no others are measured.
+    fn wanted(&self) -> SignalSet {
+        self.config.signals.union(self.engines.router.wanted_by(&self.model()))
     }
 }
 

@@ -16,6 +16,7 @@ pub mod emotion;
 mod error;
 #[cfg(feature = "fetch")]
 mod fetch;
+pub mod hesitation;
 mod language;
 pub mod llm;
 #[cfg(feature = "fetch")]
@@ -31,6 +32,7 @@ mod secret;
 mod signals;
 pub mod sse;
 pub mod stt;
+mod tensors;
 #[cfg(any(feature = "hibari", feature = "espeak", feature = "remote"))]
 pub mod tts;
 #[cfg(feature = "smart-turn")]

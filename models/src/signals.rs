@@ -3,6 +3,7 @@
 use audio::Probability;
 
 use crate::Language;
+use crate::hesitation::Disfluency;
 
 /// A measurement with how sure it is and where it came from.
 #[derive(Clone, Debug, PartialEq)]
@@ -122,6 +123,8 @@ pub struct Signals {
     pub emotion: Option<Measured<Emotion>>,
     /// 0 fluent .. 1 halting: silent pauses, filled pauses, restarts.
     pub hesitation: Option<Measured<f32>>,
+    /// The pauses that it was told from, in the order of time.
+    pub disfluencies: Vec<Disfluency>,
     /// Syllables a second while speaking.
     pub pace: Option<Measured<f32>>,
     /// Median fundamental frequency, Hz.

@@ -10,6 +10,7 @@ use cel::Value as Cel;
 use cel::common::types::{CelBool, CelDouble, CelInt, CelString};
 use cel::common::value::{CowVal, Val};
 use cel::context::VariableResolver;
+use models::hesitation::DisfluencyKind;
 use models::{Emotion, Measured, Prompt, SignalKind, SignalSet, Signals};
 use serde_json::{Map, Value};
 
@@ -71,7 +72,7 @@ pub(crate) const TARGET: [(&str, Holds); 13] = [
     ("healthy", Holds::Flag),
 ];
 /// The names under `voice`; each also has a `.._confidence`.
-pub(crate) const VOICE: [(&str, Holds); 19] = [
+pub(crate) const VOICE: [(&str, Holds); 20] = [
     ("language", Holds::Text),
     ("emotion", Holds::Text),
     ("arousal", Holds::Number),
@@ -85,6 +86,7 @@ pub(crate) const VOICE: [(&str, Holds); 19] = [
     ("arousal_trend", Holds::Number),
     ("valence_trend", Holds::Number),
     ("hesitation", Holds::Number),
+    ("filled_pauses", Holds::Number),
     ("pace", Holds::Number),
     ("pitch", Holds::Number),
     ("loudness", Holds::Number),
@@ -203,6 +205,10 @@ impl<'a> View<'a> {
             "emotion" => signals.emotion.as_ref().and_then(|m| pick(sure, text(m.value.label.name()), m.confidence)),
             "arousal" => signals.emotion.as_ref().and_then(|m| pick(sure, number(m.value.arousal.get()), m.confidence)),
             "valence" => signals.emotion.as_ref().and_then(|m| pick(sure, number(m.value.valence.get()), m.confidence)),
+            "filled_pauses" => {
+                let filled = signals.disfluencies.iter().filter(|part| part.kind == DisfluencyKind::FilledPause).count();
+                signals.hesitation.as_ref().and_then(|m| pick(sure, number(filled as f32), m.confidence))
+            }
             name if EMOTION_PARTS.contains(&name) => signals.emotion.as_ref().and_then(|m| part(name, sure, m)),
             "end_of_turn" => signals.end_of_turn.as_ref().and_then(|m| pick(sure, number(m.value.get()), m.confidence)),
             "transcription" => signals.transcription.as_ref().and_then(|m| pick(sure, number(m.value.get()), m.confidence)),
@@ -249,6 +255,9 @@ pub(crate) fn signal(name: &str) -> Option<SignalKind> {
     let name = name.strip_suffix(CONFIDENCE).unwrap_or(name);
     if EMOTION_PARTS.contains(&name) {
         return Some(SignalKind::Emotion);
+    }
+    if name == "filled_pauses" {
+        return Some(SignalKind::Hesitation);
     }
     SignalKind::ALL.into_iter().find(|kind| kind.name() == name)
 }

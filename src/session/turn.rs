@@ -6,7 +6,7 @@ use audio::{Probability, Rate, Samples};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
-use models::{Attention, Heard, Measured, ModelError, SignalSet, Signals, Utterance};
+use models::{Attention, Heard, Measured, ModelError, Signals, Utterance};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 use web::call::{Content, Event, Item, ItemContent, Status, TurnDetection};
@@ -274,19 +274,21 @@ impl Session {
             self.language = Some(language.value);
         }
         // Rules are answered before the route is chosen; the rest is measured while the model thinks.
-        let wanted = self.engines.router.wanted_by(&self.model());
+        let for_rules = !self.engines.router.wanted_by(&self.model()).is_empty();
         let words = utterance.text.clone();
-        let needs = respond && !words.is_empty() && !wanted.is_empty();
+        let needs = respond && !words.is_empty() && for_rules;
         let measuring = self.measure(item.clone(), pcm, utterance.clone(), over);
         if needs {
             let (_, signals) = measuring.await;
             self.signals = Some(Arc::new(signals.clone()));
             self.respond_to_turn(respond, &words).await?;
-            self.tell(Event::Signals { item: item.clone(), signals: Box::new(signals) }).await?;
+            self.tell_signals(item.clone(), signals).await?;
             return self.tell_transcript(&item, &told, &utterance).await;
         }
         self.signals = Some(Arc::new(Signals { language: utterance.language.clone(), ..Signals::default() }));
-        self.measuring.push(Box::pin(measuring));
+        if !self.wanted().is_empty() {
+            self.measuring.push(Box::pin(measuring));
+        }
         self.respond_to_turn(respond, &words).await?;
         self.tell_transcript(&item, &told, &utterance).await
     }
@@ -299,15 +301,23 @@ impl Session {
         utterance: Utterance,
         over: Option<Probability>,
     ) -> impl Future<Output = (String, Signals)> + Send + use<> {
-        let baseline = self.baseline.clone();
+        let (baseline, wanted) = (self.baseline.clone(), self.wanted());
         async move {
             let measure = move || {
                 let mut baseline = baseline.lock().unwrap_or_else(PoisonError::into_inner);
-                models::measure(&pcm, &utterance, &mut baseline, SignalSet::ALL)
+                models::measure(&pcm, &utterance, &mut baseline, wanted)
             };
             let signals = tokio::task::spawn_blocking(measure).await.unwrap_or_default();
             (item, Signals { end_of_turn: over.map(|over| Measured::new(over, over.get().max(1.0 - over.get()), "smart-turn")), ..signals })
         }
+    }
+
+    /// Tells what was measured, where the client wants to know.
+    pub(super) async fn tell_signals(&mut self, item: String, signals: Signals) -> Told {
+        if self.config.signals.is_empty() {
+            return Ok(());
+        }
+        self.tell(Event::Signals { item, signals: Box::new(signals) }).await
     }
 
     async fn respond_to_turn(&mut self, respond: bool, words: &str) -> Told {
