@@ -4,10 +4,13 @@
 //! that say nothing about it are passed over.
 
 mod emotion;
+mod language;
 pub mod manifest;
 mod plot;
 mod score;
 pub mod sound;
+mod vad;
+mod words;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -59,7 +62,12 @@ struct Signal {
 }
 
 /// Every one of them.
-const SIGNALS: &[Signal] = &[Signal { name: "emotion", run: emotion::run }];
+const SIGNALS: &[Signal] = &[
+    Signal { name: "emotion", run: emotion::run },
+    Signal { name: "language", run: language::run },
+    Signal { name: "words", run: words::run },
+    Signal { name: "voice", run: vad::run },
+];
 
 /// Evaluates, prints the report and writes it.
 pub fn run(eval: &Eval) -> anyhow::Result<()> {
