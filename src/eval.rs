@@ -8,6 +8,7 @@ pub mod manifest;
 mod plot;
 mod score;
 pub mod sound;
+mod turn;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -59,7 +60,7 @@ struct Signal {
 }
 
 /// Every one of them.
-const SIGNALS: &[Signal] = &[Signal { name: "emotion", run: emotion::run }];
+const SIGNALS: &[Signal] = &[Signal { name: "emotion", run: emotion::run }, Signal { name: "turn", run: turn::run }];
 
 /// Evaluates, prints the report and writes it.
 pub fn run(eval: &Eval) -> anyhow::Result<()> {
