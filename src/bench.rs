@@ -29,6 +29,9 @@ use std::time::Duration;
 
 use self::client::Ends;
 pub(crate) use self::clips::folder as data_folder;
+pub(crate) use self::energy::speech;
+pub(crate) use self::noise::noise as quiet;
+pub(crate) use self::quantiles::Quantiles;
 use self::report::{Report, Row};
 use self::server::Server;
 

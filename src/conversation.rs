@@ -42,6 +42,15 @@ pub enum Ends {
     },
 }
 
+impl Ends {
+    /// For callers who are to be answered at once.
+    pub const HIGH: Ends = Ends::Judged { sure: Rate::MODEL.samples_in_ms(150), unsure: Rate::MODEL.samples_in_ms(1_000) };
+    /// Between the two.
+    pub const MEDIUM: Ends = Ends::Judged { sure: Rate::MODEL.samples_in_ms(200), unsure: Rate::MODEL.samples_in_ms(1_800) };
+    /// For callers who are to be let finish.
+    pub const LOW: Ends = Ends::Judged { sure: Rate::MODEL.samples_in_ms(600), unsure: Rate::MODEL.samples_in_ms(3_000) };
+}
+
 /// What happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Input {
@@ -121,7 +130,7 @@ pub enum Output {
 /// What a pause is asked, and at which silences: shorter ones lie between any two words, and later the sound before the pause is leaving
 /// the model's sight. Measured on read speech, more questions change few answers, and each costs as much as hearing three
 /// seconds.
-const QUESTIONS: [(Samples, Output); 5] = [
+pub(crate) const QUESTIONS: [(Samples, Output); 5] = [
     (Rate::MODEL.samples_in_ms(64), Output::Draft),
     (Rate::MODEL.samples_in_ms(128), Output::Ask { early: true }),
     (Rate::MODEL.samples_in_ms(256), Output::Ask { early: true }),

@@ -12,6 +12,7 @@ mod score;
 pub mod sound;
 mod vad;
 mod words;
+mod turn;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -69,6 +70,7 @@ const SIGNALS: &[Signal] = &[
     Signal { name: "language", run: language::run },
     Signal { name: "words", run: words::run },
     Signal { name: "voice", run: vad::run },
+    Signal { name: "turn", run: turn::run },
 ];
 
 /// Evaluates, prints the report and writes it.

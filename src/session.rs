@@ -471,12 +471,12 @@ fn rules(config: &SessionConfig) -> Rules {
             Rules { ends: Ends::Silence(ms(silence_ms)), respond: then.respond, interrupt: then.interrupt }
         }
         TurnDetection::Semantic { eagerness, then } => {
-            let (sure, unsure) = match eagerness {
-                Eagerness::High => (150, 1_000),
-                Eagerness::Medium => (200, 1_800),
-                Eagerness::Low => (600, 3_000),
+            let ends = match eagerness {
+                Eagerness::High => Ends::HIGH,
+                Eagerness::Medium => Ends::MEDIUM,
+                Eagerness::Low => Ends::LOW,
             };
-            Rules { ends: Ends::Judged { sure: ms(sure), unsure: ms(unsure) }, respond: then.respond, interrupt: then.interrupt }
+            Rules { ends, respond: then.respond, interrupt: then.interrupt }
         }
     }
 }

@@ -122,8 +122,7 @@ impl Ears {
         pcm.extend(&clip[..clip.len().min(LONGEST)]);
         pcm.extend(super::noise::noise(LEAD_IN));
         let ms = |ms| Rate::MODEL.samples_in_ms(ms);
-        let ends = Ends::Judged { sure: ms(200), unsure: ms(1_800) };
-        let mut conversation = Conversation::new(Rules { ends, respond: true, interrupt: true });
+        let mut conversation = Conversation::new(Rules { ends: Ends::MEDIUM, respond: true, interrupt: true });
         let id = ReplyId(std::num::NonZeroU32::MIN);
         for input in [Input::ReplyBegan(id), Input::ReplySpeaks(id)] {
             let _ = conversation.handle(Samples(0), input);

@@ -1,0 +1,284 @@
+//! A clip heard by the models, and what becomes of its turn by one way of ending turns, in the time of its sound.
+//!
+//! No clock is read but to measure what a question costs: sound comes every 20 ms, as from a microphone, and an answer is there so long
+//! after it was asked for. What a model says of a stretch of sound is asked for once and kept for the next way.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Context;
+use audio::{Activity, ActivityEvent, ActivityRules, Frame, Probability, Rate, Samples};
+use futures::{StreamExt, stream};
+use models::turn::SmartTurn;
+use models::vad::{VoiceDetector, VoiceState, WINDOW};
+use models::{Heard, Hint, Language, Sound, Transcriber, TurnDetector, Weights};
+use tokio::runtime::Handle;
+
+use crate::bench::{quiet, speech};
+use crate::conversation::{Conversation, Input, Output, QUESTIONS};
+
+/// Quiet before a clip: the detector has to notice the onset.
+const LEAD_IN: Samples = Rate::MODEL.samples_in_ms(300);
+/// Quiet behind it: every way has ended the turn by then.
+const LEAD_OUT: Samples = Rate::MODEL.samples_in_ms(4_000);
+/// Sound comes in pieces of this.
+const CHUNK: Samples = Rate::MODEL.samples_in_ms(20);
+/// Where Smart Turn alone takes a pause for no end, this much silence is one all the same (the default of its authors).
+const GIVES_UP: Samples = Rate::MODEL.samples_in_ms(3_000);
+/// What Smart Turn hears.
+const LISTENED: usize = models::turn::WINDOW;
+
+/// The models, and what they took.
+pub(super) struct Ears {
+    detector: VoiceDetector,
+    turn: SmartTurn,
+    transcriber: Arc<dyn Transcriber>,
+    runtime: Handle,
+    /// Seconds of each question to Smart Turn.
+    pub(super) judging: RefCell<Vec<f64>>,
+    /// Seconds that passes over words took, and of the speech in them.
+    pub(super) hearing: Cell<(f64, f64)>,
+}
+
+/// What the answers to questions take, in the time of the sound.
+#[derive(Clone, Copy)]
+pub(super) struct Pace {
+    /// A question to Smart Turn.
+    pub(super) judging: Samples,
+    /// A pass over the words, as a share of the speech in it.
+    pub(super) hearing: f64,
+}
+
+impl Ears {
+    pub(super) fn load(weights: &Weights) -> anyhow::Result<Ears> {
+        let engine = models::stt::ENGINES.iter().find(|engine| engine.name == "moonshine").context("there is no Moonshine here")?;
+        Ok(Ears {
+            detector: VoiceDetector::load(weights)?,
+            turn: SmartTurn::load(weights, 1)?,
+            transcriber: (engine.build)(weights, 1)?,
+            runtime: Handle::try_current().context("turns are evaluated where there is a runtime")?,
+            judging: RefCell::default(),
+            hearing: Cell::default(),
+        })
+    }
+
+    /// What questions took, so far: the median of Smart Turn's, the mean of the others'.
+    pub(super) fn pace(&self) -> Pace {
+        let mut judging = self.judging.borrow().clone();
+        judging.sort_unstable_by(f64::total_cmp);
+        let median = judging.get(judging.len() / 2).copied().unwrap_or_default();
+        let (took, heard) = self.hearing.get();
+        Pace { judging: Samples((median * f64::from(Rate::MODEL.hz())) as u64), hearing: took / heard.max(1.0) }
+    }
+
+    fn over(&self, pcm: &[f32]) -> anyhow::Result<Probability> {
+        let began = Instant::now();
+        let over = self.runtime.block_on(self.turn.end_of_turn(pcm[pcm.len().saturating_sub(LISTENED)..].to_vec()))?;
+        self.judging.borrow_mut().push(began.elapsed().as_secs_f64());
+        Ok(over)
+    }
+
+    fn words(&self, pcm: &[f32]) -> anyhow::Result<String> {
+        let sound = [Sound::Frame(Frame::new(pcm.to_vec(), Rate::MODEL, Samples(0))), Sound::Pause];
+        let sound = stream::iter(sound).chain(stream::pending()).boxed();
+        let hint = Hint { language: Some(Language::ENGLISH), ..Hint::default() };
+        let mut heard = self.transcriber.transcribe(sound, hint);
+        let began = Instant::now();
+        let heard = self.runtime.block_on(heard.next()).context("the transcriber left")??;
+        let (took, seconds) = self.hearing.get();
+        self.hearing.set((took + began.elapsed().as_secs_f64(), seconds + pcm.len() as f64 / f64::from(Rate::MODEL.hz())));
+        match heard {
+            Heard::Glanced(text) => Ok(text),
+            Heard::Partial(partial) | Heard::Paused(partial) => Ok(partial.text),
+            Heard::Utterance(utterance) => Ok(utterance.text),
+        }
+    }
+}
+
+/// What became of a turn.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Fate {
+    /// It was ended while the caller still spoke.
+    Cut,
+    /// It was ended; seconds after the end of the speech.
+    Ended(f64),
+    /// It was not.
+    Open,
+}
+
+/// One pause, and what was asked in it.
+pub(super) struct Pause {
+    since: Samples,
+    questions: usize,
+    /// How long it lasted; `None`: it is the end of the speech.
+    pub(super) length: Option<Samples>,
+    pub(super) asked: Vec<Asked>,
+}
+
+/// The answers to a question.
+pub(super) struct Asked {
+    /// The silence before it.
+    pub(super) silence: Samples,
+    pub(super) over: Probability,
+    pub(super) words: String,
+}
+
+/// A clip as a microphone would send it, and what the models hear in it.
+pub(super) struct Clip<'a> {
+    ears: &'a Ears,
+    pcm: Vec<f32>,
+    /// Where the speech ends, by its energy.
+    end: Samples,
+    /// How likely each window holds speech.
+    voice: Vec<Probability>,
+    sound: RefCell<HashMap<(Samples, Samples), Probability>>,
+    words: RefCell<HashMap<(Samples, Samples), String>>,
+}
+
+impl Clip<'_> {
+    /// `None` where nobody speaks in `pcm`.
+    pub(super) fn new<'a>(ears: &'a Ears, pcm: &[f32]) -> anyhow::Result<Option<Clip<'a>>> {
+        let Some((_, end)) = speech(pcm, Rate::MODEL) else { return Ok(None) };
+        let mut all = quiet(LEAD_IN.0 as usize);
+        all.extend_from_slice(pcm);
+        all.extend(quiet(LEAD_OUT.0 as usize));
+        let mut state = VoiceState::default();
+        let voice = all.as_chunks::<WINDOW>().0.iter().map(|window| ears.detector.voice(&mut state, window)).collect::<Result<_, _>>()?;
+        Ok(Some(Clip { ears, pcm: all, end: LEAD_IN + Samples(end as u64), voice, sound: RefCell::default(), words: RefCell::default() }))
+    }
+
+    fn over(&self, from: Samples, now: Samples) -> anyhow::Result<Probability> {
+        if let Some(over) = self.sound.borrow().get(&(from, now)) {
+            return Ok(*over);
+        }
+        let over = self.ears.over(&self.pcm[from.0 as usize..now.0 as usize])?;
+        self.sound.borrow_mut().insert((from, now), over);
+        Ok(over)
+    }
+
+    fn words(&self, from: Samples, now: Samples) -> anyhow::Result<String> {
+        if let Some(words) = self.words.borrow().get(&(from, now)) {
+            return Ok(words.clone());
+        }
+        let words = self.ears.words(&self.pcm[from.0 as usize..now.0 as usize])?;
+        self.words.borrow_mut().insert((from, now), words.clone());
+        Ok(words)
+    }
+
+    fn fate(&self, decided: Samples) -> Fate {
+        if decided < self.end { Fate::Cut } else { Fate::Ended((decided - self.end).duration(Rate::MODEL).as_secs_f64()) }
+    }
+
+    /// What becomes of the turn in a call whose decisions are made by `conversation`.
+    pub(super) fn held(&self, conversation: &mut Conversation, pace: Pace) -> anyhow::Result<Fate> {
+        let _ = conversation.handle(Samples(0), Input::Cleared);
+        let mut activity = Activity::new(ActivityRules { silence: Samples(u64::MAX), ..ActivityRules::default() });
+        let (mut from, mut fate) = (Samples(0), Fate::Open);
+        // Up to where the words were asked for and when they are there; the judgement on its way and when it is there.
+        let (mut draft, mut due): (Option<(Samples, Samples)>, Option<(Samples, Input)>) = (None, None);
+        let mut last = Samples(0);
+        for (index, speech) in self.voice.iter().enumerate() {
+            let now = Samples((index + 1) as u64 * WINDOW as u64);
+            let arrived = arrival(now);
+            let judged = due.take_if(|(at, _)| *at <= arrived).map(|(at, input)| (at, last, input));
+            let voice = activity.push(*speech).map(Input::Voice).into_iter().chain([Input::Window(*speech)]);
+            for (at, now, input) in judged.into_iter().chain(voice.map(|input| (arrived, now, input))) {
+                for output in conversation.handle(now, input) {
+                    match output {
+                        Output::Hear { from: at } => from = at,
+                        Output::Draft => draft = Some((now, at + self.hearing(from, now, pace))),
+                        Output::Ask { .. } => {
+                            let (until, ready) = *draft.get_or_insert((now, at + self.hearing(from, now, pace)));
+                            let input = Input::Judged { over: self.over(from, now)?, words: Some(self.words(from, until)?) };
+                            due = Some((ready.max(at + pace.judging), input));
+                        }
+                        Output::GoOn => (draft, due) = (None, None),
+                        Output::EndTurn { .. } => {
+                            activity.end();
+                            (draft, due) = (None, None);
+                            if fate == Fate::Open {
+                                fate = self.fate(at);
+                            }
+                        }
+                        Output::Announce { .. }
+                        | Output::Listen
+                        | Output::Prepare { .. }
+                        | Output::Answer
+                        | Output::Forget
+                        | Output::Hold(_)
+                        | Output::Release(_)
+                        | Output::Interrupt(_) => {}
+                    }
+                }
+            }
+            last = now;
+        }
+        Ok(fate)
+    }
+
+    fn hearing(&self, from: Samples, until: Samples, pace: Pace) -> Samples {
+        Samples(((until - from).0 as f64 * pace.hearing) as u64)
+    }
+
+    /// What becomes of it where Smart Turn alone decides, once in each pause.
+    pub(super) fn judged(&self, silence: Samples, pace: Pace) -> anyhow::Result<Fate> {
+        let mut activity = Activity::new(ActivityRules { silence: Samples(u64::MAX), ..ActivityRules::default() });
+        let (mut from, mut asked, mut due) = (Samples(0), false, None);
+        for (index, speech) in self.voice.iter().enumerate() {
+            let now = Samples((index + 1) as u64 * WINDOW as u64);
+            let arrived = arrival(now);
+            if let Some(at) = due.filter(|at| *at <= arrived) {
+                return Ok(self.fate(at));
+            }
+            match activity.push(*speech) {
+                Some(ActivityEvent::Started { from: at, .. }) => from = at,
+                Some(ActivityEvent::Resumed { .. }) => (asked, due) = (false, None),
+                Some(ActivityEvent::Paused { .. } | ActivityEvent::Ended { .. }) | None => {}
+            }
+            match activity.silence() {
+                Some(pause) if pause >= GIVES_UP => return Ok(self.fate(arrived)),
+                Some(pause) if pause >= silence && !asked => {
+                    asked = true;
+                    due = (self.over(from, now)?.get() >= 0.5).then_some(arrived + pace.judging);
+                }
+                Some(_) | None => {}
+            }
+        }
+        Ok(Fate::Open)
+    }
+
+    /// Every pause of the speech that lasts long enough to be asked about, the one behind it last.
+    pub(super) fn pauses(&self) -> anyhow::Result<Vec<Pause>> {
+        let mut activity = Activity::new(ActivityRules { silence: Samples(u64::MAX), ..ActivityRules::default() });
+        let (mut from, mut pauses, mut draft) = (Samples(0), Vec::<Pause>::new(), Samples(0));
+        for (index, speech) in self.voice.iter().enumerate() {
+            let now = Samples((index + 1) as u64 * WINDOW as u64);
+            match activity.push(*speech) {
+                Some(ActivityEvent::Started { from: at, .. }) => from = at,
+                Some(ActivityEvent::Paused { at }) => pauses.push(Pause { since: at, questions: 0, length: None, asked: Vec::new() }),
+                Some(ActivityEvent::Resumed { at }) => {
+                    pauses.iter_mut().for_each(|pause| pause.length = pause.length.or(Some(at - pause.since)))
+                }
+                Some(ActivityEvent::Ended { .. }) | None => {}
+            }
+            let (Some(silence), Some(pause)) = (activity.silence(), pauses.last_mut()) else { continue };
+            match QUESTIONS.get(pause.questions) {
+                Some((at, Output::Draft)) if silence >= *at => (draft, pause.questions) = (now, pause.questions + 1),
+                Some((at, _)) if silence >= *at => {
+                    pause.questions += 1;
+                    pause.asked.push(Asked { silence, over: self.over(from, now)?, words: self.words(from, draft)? });
+                }
+                Some(_) | None => {}
+            }
+        }
+        pauses.retain(|pause| !pause.asked.is_empty());
+        Ok(pauses)
+    }
+}
+
+/// When a stretch of sound that ends at `now` is here.
+fn arrival(now: Samples) -> Samples {
+    Samples(now.0.div_ceil(CHUNK.0) * CHUNK.0)
+}
