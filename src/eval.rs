@@ -10,9 +10,9 @@ pub mod manifest;
 mod plot;
 mod score;
 pub mod sound;
+mod turn;
 mod vad;
 mod words;
-mod turn;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

@@ -77,7 +77,7 @@ fn written_syllables(words: &[String]) -> Option<usize> {
 }
 
 /// Fills in the `wanted` signals of one utterance from its sound (mono at 16 kHz) and its words, and lets the speaker's `baseline`
-/// learn from it. What cannot be measured stays empty. Language is taken over from the utterance.
+/// learn from it. What cannot be measured stays empty. Language is taken over from the utterance; dynamics are a call's, not an utterance's.
 pub fn measure(pcm: &[f32], utterance: &Utterance, baseline: &mut Baseline, wanted: SignalSet) -> Signals {
     let mut signals = Signals::default();
     if wanted.contains(SignalKind::Language) {
@@ -86,7 +86,8 @@ pub fn measure(pcm: &[f32], utterance: &Utterance, baseline: &mut Baseline, want
     let emotion = wanted.contains(SignalKind::Emotion);
     let words = words(&utterance.text);
     // How halting a turn is tells frustration, too.
-    let by_arithmetic = SignalKind::ALL.into_iter().any(|kind| kind != SignalKind::Language && wanted.contains(kind));
+    let by_arithmetic =
+        SignalKind::ALL.into_iter().any(|kind| !matches!(kind, SignalKind::Language | SignalKind::Dynamics) && wanted.contains(kind));
     let Some(prosody) = by_arithmetic.then(|| prosody(pcm)).flatten() else {
         signals.emotion = if emotion { baseline.feel(utterance.tone.as_ref(), &words, None) } else { None };
         return signals;

@@ -160,8 +160,11 @@ mod tests {
     #[test]
     fn rows_count_what_is_right_and_name_what_is_not() {
         let language = |code| Language::new(code);
-        let told =
-            |row: &str, told: [&str; 3]| Told { row: row.into(), truth: Language::new(row).expect("a code"), told: told.map(language) };
+        let told = |row: &str, told: [&'static str; 3]| Told {
+            row: row.into(),
+            truth: Language::new(row).expect("a code"),
+            told: told.map(language),
+        };
         let all = [told("de", ["en", "de", "de"]), told("de", ["de", "de", "de"]), told("hi", ["ur", "ur", "hi"])];
         let text = table(&all);
         assert!(text.contains("| de | 2 | 0.50 | 1.00 | 1.00 |") && text.contains("| hi | 1 | 0.00 | 0.00 | 1.00 |"), "{text}");

@@ -6,7 +6,7 @@ use audio::{Probability, Rate, Samples};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
-use models::{Attention, Heard, Measured, ModelError, Signals, Utterance};
+use models::{Attention, Dynamics, Heard, Measured, ModelError, SignalKind, Signals, Utterance};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 use web::call::{Content, Event, Item, ItemContent, Status, TurnDetection};
@@ -45,6 +45,8 @@ pub(super) struct Finishing {
     pub over: Option<Probability>,
     pub heard: BoxStream<'static, Result<Heard, ModelError>>,
     pub told: String,
+    /// How it lies in the call.
+    pub dynamics: Option<Dynamics>,
     /// Whether it is answered.
     pub respond: bool,
     /// When the caller stopped to speak.
@@ -210,6 +212,7 @@ impl Session {
         self.hearing.quiet();
         let Some(utterance) = self.hearing.utterance.take() else { return Ok(()) };
         self.turns += 1;
+        let dynamics = self.floor.turn_ended(at);
         let (item, told) = (utterance.item.clone(), utterance.told.clone());
         if utterance.lost > Samples(0) {
             warn!(call = %self.id, lost_ms = utterance.lost.ms(Rate::MODEL), "The transcriber was too slow and lost sound.");
@@ -229,7 +232,7 @@ impl Session {
         // The silence that ended the turn has passed already.
         let silence = Samples(self.hearing.now().0.saturating_sub(at.0)).duration(Rate::MODEL);
         let ended = asked.checked_sub(silence).unwrap_or(asked);
-        self.finishing.push_back(Finishing { item, pcm, over, heard, told, respond, ended, asked });
+        self.finishing.push_back(Finishing { item, pcm, over, dynamics, heard, told, respond, ended, asked });
         Ok(())
     }
 
@@ -264,7 +267,7 @@ impl Session {
     }
 
     async fn transcribed(&mut self, finishing: Finishing, utterance: Utterance) -> Told {
-        let Finishing { item, pcm, over, told, respond, ended, asked, heard: _ } = finishing;
+        let Finishing { item, pcm, over, dynamics, told, respond, ended, asked, heard: _ } = finishing;
         self.works.heard(&self.engines.speakers, utterance.duration, asked.elapsed());
         self.spoke = respond.then_some(ended);
         self.dialogue.transcribe(&item, &utterance.text);
@@ -277,7 +280,7 @@ impl Session {
         let for_rules = !self.engines.router.wanted_by(&self.model()).is_empty();
         let words = utterance.text.clone();
         let needs = respond && !words.is_empty() && for_rules;
-        let measuring = self.measure(item.clone(), pcm, utterance.clone(), over);
+        let measuring = self.measure(item.clone(), pcm, utterance.clone(), (over, dynamics));
         if needs {
             let (_, signals) = measuring.await;
             self.signals = Some(Arc::new(signals.clone()));
@@ -299,7 +302,7 @@ impl Session {
         item: String,
         pcm: Vec<f32>,
         utterance: Utterance,
-        over: Option<Probability>,
+        (over, dynamics): (Option<Probability>, Option<Dynamics>),
     ) -> impl Future<Output = (String, Signals)> + Send + use<> {
         let (baseline, wanted) = (self.baseline.clone(), self.wanted());
         async move {
@@ -308,7 +311,9 @@ impl Session {
                 models::measure(&pcm, &utterance, &mut baseline, wanted)
             };
             let signals = tokio::task::spawn_blocking(measure).await.unwrap_or_default();
-            (item, Signals { end_of_turn: over.map(|over| Measured::new(over, over.get().max(1.0 - over.get()), "smart-turn")), ..signals })
+            let dynamics = dynamics.filter(|_| wanted.contains(SignalKind::Dynamics));
+            let end_of_turn = over.map(|over| Measured::new(over, over.get().max(1.0 - over.get()), "smart-turn"));
+            (item, Signals { end_of_turn, dynamics, ..signals })
         }
     }
 

@@ -1,12 +1,13 @@
 //! What was measured of a speaker, as clients see it: our own JSON, beside OpenAI's fields.
 
 use models::hesitation::Disfluency;
-use models::{Emotion, Measured, Reading, Signals};
+use models::{Dynamics, Emotion, Measured, Reading, Signals};
 use serde_json::{Map, Value, json};
 
 /// Each signal that was measured, by the name that rules use: its value, how sure its source is (0 to 1), and the source.
 pub(crate) fn to_json(signals: &Signals) -> Value {
-    let Signals { language, emotion, hesitation, disfluencies, pace, pitch, loudness, noise, end_of_turn, transcription } = signals;
+    let Signals { language, emotion, hesitation, disfluencies, pace, pitch, loudness, noise, dynamics, end_of_turn, transcription } =
+        signals;
     let mut map = Map::new();
     put(&mut map, "language", language.as_ref(), |language| json!(language.code()));
     if let Some(measured) = emotion {
@@ -32,6 +33,15 @@ pub(crate) fn to_json(signals: &Signals) -> Value {
     if !disfluencies.is_empty() && hesitation.is_some() {
         let part = |Disfluency { kind, at }: &Disfluency| json!({ "type": kind.name(), "start": number(at.start.as_secs_f32()), "end": number((at.start + at.length).as_secs_f32()) });
         map["hesitation"]["parts"] = disfluencies.iter().map(part).collect();
+    }
+    if let Some(Dynamics { turn_seconds, turn_trend, talk_ratio, overlap, interruptions, reply_latency }) = dynamics {
+        map.insert(
+            "dynamics".to_owned(),
+            json!({
+                "turn_seconds": number(*turn_seconds), "turn_trend": turn_trend.map(number), "talk_ratio": number(*talk_ratio),
+                "overlap": number(*overlap), "interruptions": interruptions, "reply_latency": reply_latency.map(number),
+            }),
+        );
     }
     for (name, measured) in [("end_of_turn", end_of_turn), ("transcription", transcription)] {
         put(&mut map, name, measured.as_ref(), |value| number(value.get()));
@@ -83,6 +93,14 @@ mod tests {
                 at: Pause { start: Duration::from_millis(1_250), length: Duration::from_millis(500) },
             }],
             pitch: Some(Measured::new(181.0, 1.0, "prosody")),
+            dynamics: Some(Dynamics {
+                turn_seconds: 2.5,
+                turn_trend: None,
+                talk_ratio: 0.25,
+                overlap: 0.0,
+                interruptions: 1,
+                reply_latency: Some(0.5),
+            }),
             ..Signals::default()
         };
         assert_eq!(
@@ -95,7 +113,8 @@ mod tests {
                 r#""trend":{"arousal":0.25,"valence":-0.5}},"#,
                 r#""hesitation":{"value":0.5,"confidence":0.75,"source":"prosody+words","#,
                 r#""parts":[{"type":"filled_pause","start":1.25,"end":1.75}]},"#,
-                r#""pitch":{"value":181.0,"confidence":1.0,"source":"prosody"}}"#
+                r#""pitch":{"value":181.0,"confidence":1.0,"source":"prosody"},"#,
+                r#""dynamics":{"turn_seconds":2.5,"turn_trend":null,"talk_ratio":0.25,"overlap":0.0,"interruptions":1,"reply_latency":0.5}}"#
             )
         );
     }
