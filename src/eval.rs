@@ -4,11 +4,15 @@
 //! that say nothing about it are passed over.
 
 mod emotion;
+mod hesitation;
+mod language;
 pub mod manifest;
 mod plot;
 mod score;
 pub mod sound;
 mod turn;
+mod vad;
+mod words;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -60,7 +64,14 @@ struct Signal {
 }
 
 /// Every one of them.
-const SIGNALS: &[Signal] = &[Signal { name: "emotion", run: emotion::run }, Signal { name: "turn", run: turn::run }];
+const SIGNALS: &[Signal] = &[
+    Signal { name: "emotion", run: emotion::run },
+    Signal { name: "hesitation", run: hesitation::run },
+    Signal { name: "language", run: language::run },
+    Signal { name: "words", run: words::run },
+    Signal { name: "voice", run: vad::run },
+    Signal { name: "turn", run: turn::run },
+];
 
 /// Evaluates, prints the report and writes it.
 pub fn run(eval: &Eval) -> anyhow::Result<()> {

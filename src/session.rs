@@ -5,6 +5,7 @@
 mod dialogue;
 mod echo;
 mod filler;
+mod floor;
 mod hearing;
 mod idle;
 mod mcp;
@@ -27,7 +28,7 @@ use audio::{Probability, Rate, Samples};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use models::{Baseline, Heard, Hint, Language, ModelError, Signals};
+use models::{Baseline, Heard, Hint, Language, ModelError, SignalKind, SignalSet, Signals};
 use router::Works;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -37,6 +38,7 @@ use web::call::{Call, CallError, Command, Content, Eagerness, Event, Item, ItemC
 use crate::conversation::{Conversation, Ends, Input, Output, ReplyId, Rules};
 use crate::engines::Engines;
 use dialogue::Dialogue;
+use floor::Floor;
 use hearing::Hearing;
 use reply::Reply;
 use turn::{Finishing, Judging};
@@ -93,6 +95,8 @@ struct Session {
     tail: Option<playing::Tail>,
     /// Since when neither side has said anything, after an answer.
     idle_since: Option<Instant>,
+    /// Who speaks how much.
+    floor: Floor,
     /// When something was last said because an answer was late.
     filled: filler::LastSaid,
     /// Items of the answer in flight.
@@ -148,6 +152,7 @@ impl Session {
             reply: None,
             tail: None,
             idle_since: None,
+            floor: Floor::default(),
             filled: filler::LastSaid::default(),
             writing: respond::Writing::default(),
             asides: Vec::new(),
@@ -172,7 +177,7 @@ impl Session {
                 Woke::Heard(heard) => self.heard(heard).await,
                 Woke::Finished(heard) => self.finished(heard).await,
                 Woke::Judged(over) => self.judged_by_sound(over).await,
-                Woke::Measured((item, signals)) => self.tell(Event::Signals { item, signals: Box::new(signals) }).await,
+                Woke::Measured((item, signals)) => self.tell_signals(item, signals).await,
                 Woke::Reply(step) => self.reply_step(step).await,
                 Woke::Aside(index, step) => self.aside_step(index, step).await,
                 Woke::HeardOut => self.heard_out().await,
@@ -351,6 +356,7 @@ impl Session {
                         item: item.id.clone(),
                         pcm,
                         over: None,
+                        dynamics: None,
                         heard,
                         told: String::new(),
                         respond: false,
@@ -394,12 +400,15 @@ impl Session {
 
     /// Does what the conversation decides about `input`.
     async fn decide(&mut self, input: Input) -> Told {
-        let outputs = self.conversation.handle(self.hearing.now(), input);
+        let now = self.hearing.now();
+        self.floor.told(&input, now);
+        let outputs = self.conversation.handle(now, input);
         self.perform(outputs).await
     }
 
     async fn perform(&mut self, outputs: Vec<Output>) -> Told {
         for output in outputs {
+            self.floor.decided(&output);
             match output {
                 Output::Hear { from } => {
                     let (item, hint) = (self.name("item"), self.hint());
@@ -444,8 +453,13 @@ impl Session {
             prompt: self.config.vocabulary.clone(),
             word_times: false,
             partials: self.config.transcripts,
-            tone: true,
+            tone: [SignalKind::Emotion, SignalKind::Hesitation].into_iter().any(|kind| self.wanted().contains(kind)),
         }
+    }
+
+    /// The signals that the client or a rule asks for: no others are measured.
+    fn wanted(&self) -> SignalSet {
+        self.config.signals.union(self.engines.router.wanted_by(&self.model()))
     }
 }
 

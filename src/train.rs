@@ -1,7 +1,9 @@
-//! `timbre train emotion`: heads from recordings of acted or real feelings, a file that `voice.emotion` can name.
+//! `timbre train`: what can be trained here, one file each. `timbre train emotion`: heads from recordings of acted or real feelings, a file that `voice.emotion` can name.
 //!
 //! Each recording of a small collection is heard four times: as it is, at another level, in noise, and over a telephone. Collections
 //! count the same, however large they are.
+
+mod fillers;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,9 +11,10 @@ use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use models::Weights;
-use models::emotion::train::{Example, train};
+use models::emotion::train::{Example, softness, train};
 use models::emotion::{Heads, HeadsCard, MoonshineTone, ToneReader};
 
+pub use self::fillers::TrainFillers;
 use crate::eval::manifest::{self, Entry};
 use crate::eval::sound::{Chance, at_level, made_noise, telephone, with_noise};
 
@@ -25,6 +28,8 @@ const LARGE: usize = 2_000;
 pub enum Train {
     /// Heads that tell how a voice sounds, for `voice.emotion`.
     Emotion(TrainEmotion),
+    /// The head that finds "um" and its kin in the sound.
+    Fillers(TrainFillers),
 }
 
 /// From what heads are trained, and where they go.
@@ -39,15 +44,16 @@ pub struct TrainEmotion {
     /// Where the heads are written.
     #[arg(long, default_value = "emotion.safetensors")]
     out: PathBuf,
-    /// How little large weights are punished. More fits the recordings better, and other voices worse.
-    #[arg(long, default_value_t = SOFTNESS)]
-    softness: f32,
+    /// How little large weights are punished. More fits the recordings better, and other voices worse. Unless it is given, it is chosen by
+    /// holding out one collection after the other, or speakers where there is one.
+    #[arg(long)]
+    softness: Option<f32>,
     /// The licence of the heads, to be written into the file.
     #[arg(long, default_value = "")]
     licence: String,
 }
 
-/// Chosen on speakers of EMO-DB and EmoGator that were held out.
+/// What the built-in heads are trained with.
 pub const SOFTNESS: f32 = 0.003;
 
 /// The class of an emotion among [`LABELS`], by the names that collections use; a calm voice is a neutral one.
@@ -84,6 +90,7 @@ pub fn pleasant(emotion: &str) -> Option<bool> {
 pub fn run(train: Train) -> anyhow::Result<()> {
     match train {
         Train::Emotion(what) => emotion(what),
+        Train::Fillers(what) => fillers::run(&what),
     }
 }
 
@@ -92,7 +99,7 @@ fn emotion(what: TrainEmotion) -> anyhow::Result<()> {
     for list in &what.manifest {
         entries.extend(manifest::read(list, &what.under)?);
     }
-    let mut reader = MoonshineTone::load(&Weights::new(Weights::default_folder()))?;
+    let mut reader = MoonshineTone::find(&Weights::new(Weights::default_folder()))?;
     let examples = examples(&entries, &mut reader)?;
     let began = Instant::now();
     let card = HeadsCard {
@@ -101,10 +108,11 @@ fn emotion(what: TrainEmotion) -> anyhow::Result<()> {
         trained_from: corpora(&entries).into_keys().collect::<Vec<_>>().join(", "),
         licence: what.licence,
     };
-    let heads = train(card, &examples, what.softness).map_err(anyhow::Error::msg)?;
+    let softness = what.softness.map_or_else(|| softness(&examples, LABELS.len()), Ok).map_err(anyhow::Error::msg)?;
+    let heads = train(card, &examples, softness).map_err(anyhow::Error::msg)?;
     std::fs::write(&what.out, heads.to_bytes()).with_context(|| format!("cannot write {}", what.out.display()))?;
     println!(
-        "{}: {} examples of {} recordings, trained in {:.0} s.",
+        "{}: {} examples of {} recordings, softness {softness}, trained in {:.0} s.",
         what.out.display(),
         examples.len(),
         entries.len(),
@@ -152,6 +160,7 @@ pub fn examples(entries: &[Entry], reader: &mut dyn ToneReader) -> anyhow::Resul
                 aroused: aroused(emotion),
                 pleasant: pleasant(emotion),
                 caller: number(&mut callers, format!("{name} {line:?}")),
+                corpus: sizes.keys().position(|corpus| corpus == entry.corpus()).unwrap_or_default(),
                 speaker: number(&mut speakers, name),
                 weight: 1.0 / (size * lines.len()) as f32,
             });

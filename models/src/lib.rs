@@ -16,6 +16,7 @@ pub mod emotion;
 mod error;
 #[cfg(feature = "fetch")]
 mod fetch;
+pub mod hesitation;
 mod language;
 pub mod llm;
 #[cfg(feature = "fetch")]
@@ -31,6 +32,7 @@ mod secret;
 mod signals;
 pub mod sse;
 pub mod stt;
+mod tensors;
 #[cfg(any(feature = "hibari", feature = "espeak", feature = "remote"))]
 pub mod tts;
 #[cfg(feature = "smart-turn")]
@@ -66,7 +68,7 @@ pub use prompt::{Message, Part, Prompt, Role, Sampling, Tool, ToolCall};
 pub use reply::{Piece, read_aloud};
 pub use search::{SearchBackend, WebSearch};
 pub use secret::Secret;
-pub use signals::{Emotion, EmotionLabel, Measured, Reading, SignalKind, SignalSet, Signals, Trend};
+pub use signals::{Dynamics, Emotion, EmotionLabel, Measured, Reading, SignalKind, SignalSet, Signals, Trend};
 pub use utterance::{Partial, Segment, Utterance, Word};
 pub use voice::{Spoken, Voice};
 pub use weights::Weights;

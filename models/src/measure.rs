@@ -4,6 +4,7 @@ use audio::Rate;
 use audio::features::{Noise, Pitch, levels, nuclei};
 
 use crate::emotion::{Baseline, words};
+use crate::hesitation::in_order;
 use crate::{Measured, SignalKind, SignalSet, Signals, Utterance};
 
 const PROSODY: &str = "prosody";
@@ -76,7 +77,7 @@ fn written_syllables(words: &[String]) -> Option<usize> {
 }
 
 /// Fills in the `wanted` signals of one utterance from its sound (mono at 16 kHz) and its words, and lets the speaker's `baseline`
-/// learn from it. What cannot be measured stays empty. Language is taken over from the utterance.
+/// learn from it. What cannot be measured stays empty. Language is taken over from the utterance; dynamics are a call's, not an utterance's.
 pub fn measure(pcm: &[f32], utterance: &Utterance, baseline: &mut Baseline, wanted: SignalSet) -> Signals {
     let mut signals = Signals::default();
     if wanted.contains(SignalKind::Language) {
@@ -85,7 +86,8 @@ pub fn measure(pcm: &[f32], utterance: &Utterance, baseline: &mut Baseline, want
     let emotion = wanted.contains(SignalKind::Emotion);
     let words = words(&utterance.text);
     // How halting a turn is tells frustration, too.
-    let by_arithmetic = SignalKind::ALL.into_iter().any(|kind| kind != SignalKind::Language && wanted.contains(kind));
+    let by_arithmetic =
+        SignalKind::ALL.into_iter().any(|kind| !matches!(kind, SignalKind::Language | SignalKind::Dynamics) && wanted.contains(kind));
     let Some(prosody) = by_arithmetic.then(|| prosody(pcm)).flatten() else {
         signals.emotion = if emotion { baseline.feel(utterance.tone.as_ref(), &words, None) } else { None };
         return signals;
@@ -111,27 +113,31 @@ pub fn measure(pcm: &[f32], utterance: &Utterance, baseline: &mut Baseline, want
     if wanted.contains(SignalKind::Noise) {
         signals.noise = Some(Measured::new(noise.snr_db(), 0.7, PROSODY));
     }
-    let hesitation = hesitation(&words, &prosody, clarity);
+    let fillers = utterance.tone.as_ref().map_or(&[][..], |tone| &tone.fillers);
+    let hesitation = hesitation(&words, &prosody, fillers.len(), clarity);
     if emotion {
         signals.emotion = baseline.feel(utterance.tone.as_ref(), &words, Some(hesitation.value));
     }
     if wanted.contains(SignalKind::Hesitation) {
         signals.hesitation = Some(hesitation);
+        signals.disfluencies = in_order(&prosody.noise.pauses, fillers);
     }
     signals
 }
 
 /// Weighs filled pauses, drawn-out vowels, repeats, broken-off words and silence. The weights are set by hand: one filled pause in ten
 /// words gives about 0.3, a halt of a second in three about 0.4.
-fn hesitation(words: &[String], prosody: &Prosody, clarity: f32) -> Measured<f32> {
-    let fillers = words.iter().filter(|word| FILLERS.contains(&word.as_str())).count();
+fn hesitation(words: &[String], prosody: &Prosody, heard: usize, clarity: f32) -> Measured<f32> {
+    // Some are written, most are only heard, and none is counted twice.
+    let fillers = words.iter().filter(|word| FILLERS.contains(&word.as_str())).count().max(heard);
     let repeats = words.windows(2).filter(|pair| pair[0] == pair[1] && !DOUBLED.contains(&pair[0].as_str())).count();
     let broken = words.iter().filter(|word| word.len() > 1 && word.ends_with('-')).count();
     let of_words = |count: usize| count as f32 / words.len().max(5) as f32;
     let span_s = prosody.noise.span.as_secs_f32().max(0.5);
     // Up to a tenth of fluent speech is pauses between clauses.
     let silent = (prosody.noise.paused().as_secs_f32() / span_s - 0.1).max(0.0);
-    let drawn_out = prosody.drawn_out as f32 / span_s;
+    // A filled pause is drawn out as well.
+    let drawn_out = prosody.drawn_out.saturating_sub(heard) as f32 / span_s;
     let score = 3.5 * of_words(fillers) + 3.0 * of_words(repeats + broken) + 2.0 * silent + 0.5 * drawn_out;
     Measured::new(1.0 - (-score).exp(), if words.is_empty() { 0.4 } else { 0.6 } * clarity, PROSODY_AND_WORDS)
 }

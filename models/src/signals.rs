@@ -3,6 +3,7 @@
 use audio::Probability;
 
 use crate::Language;
+use crate::hesitation::Disfluency;
 
 /// A measurement with how sure it is and where it came from.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,6 +114,23 @@ pub struct Trend {
     pub valence: f32,
 }
 
+/// How a call's time is shared, and how the turn that just ended lies in it. Times are those of the voices, pauses within turns included.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Dynamics {
+    /// Length of the turn, seconds.
+    pub turn_seconds: f32,
+    /// Its length over the mean of the caller's turns before it: 1 is as long. From the second turn on.
+    pub turn_trend: Option<f32>,
+    /// The caller's share of all speech so far, 0 to 1.
+    pub talk_ratio: f32,
+    /// Share of the turn in which an answer sounded as well, 0 to 1.
+    pub overlap: f32,
+    /// Answers that the caller has cut off so far.
+    pub interruptions: u32,
+    /// How long the caller took to speak after the answer before had ended, seconds; `None` where there was none or they did not wait.
+    pub reply_latency: Option<f32>,
+}
+
 /// All that was measured of an utterance. `None`: not asked for, or not measurable here.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Signals {
@@ -122,6 +140,8 @@ pub struct Signals {
     pub emotion: Option<Measured<Emotion>>,
     /// 0 fluent .. 1 halting: silent pauses, filled pauses, restarts.
     pub hesitation: Option<Measured<f32>>,
+    /// The pauses that it was told from, in the order of time.
+    pub disfluencies: Vec<Disfluency>,
     /// Syllables a second while speaking.
     pub pace: Option<Measured<f32>>,
     /// Median fundamental frequency, Hz.
@@ -130,6 +150,8 @@ pub struct Signals {
     pub loudness: Option<Measured<f32>>,
     /// Signal-to-noise ratio, dB.
     pub noise: Option<Measured<f32>>,
+    /// How the call's time is shared.
+    pub dynamics: Option<Dynamics>,
     /// How likely the speaker has finished their turn.
     pub end_of_turn: Option<Measured<Probability>>,
     /// How sure the recogniser is of the words.
@@ -147,6 +169,7 @@ impl Signals {
             ("pitch", self.pitch.is_some()),
             ("loudness", self.loudness.is_some()),
             ("noise", self.noise.is_some()),
+            ("dynamics", self.dynamics.is_some()),
             ("end_of_turn", self.end_of_turn.is_some()),
             ("transcription", self.transcription.is_some()),
         ];
@@ -171,11 +194,13 @@ pub enum SignalKind {
     Loudness,
     /// [`Signals::noise`].
     Noise,
+    /// [`Signals::dynamics`].
+    Dynamics,
 }
 
 impl SignalKind {
     /// All of them.
-    pub const ALL: [SignalKind; 7] = [
+    pub const ALL: [SignalKind; 8] = [
         SignalKind::Language,
         SignalKind::Emotion,
         SignalKind::Hesitation,
@@ -183,6 +208,7 @@ impl SignalKind {
         SignalKind::Pitch,
         SignalKind::Loudness,
         SignalKind::Noise,
+        SignalKind::Dynamics,
     ];
 
     /// The name that rules and clients use.
@@ -195,6 +221,7 @@ impl SignalKind {
             SignalKind::Pitch => "pitch",
             SignalKind::Loudness => "loudness",
             SignalKind::Noise => "noise",
+            SignalKind::Dynamics => "dynamics",
         }
     }
 }
@@ -207,7 +234,7 @@ impl SignalSet {
     /// None of them.
     pub const NONE: SignalSet = SignalSet(0);
     /// Every one.
-    pub const ALL: SignalSet = SignalSet(0x7f);
+    pub const ALL: SignalSet = SignalSet(0xff);
 
     /// This set and `kind`.
     #[must_use]

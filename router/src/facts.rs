@@ -10,7 +10,8 @@ use cel::Value as Cel;
 use cel::common::types::{CelBool, CelDouble, CelInt, CelString};
 use cel::common::value::{CowVal, Val};
 use cel::context::VariableResolver;
-use models::{Emotion, Measured, Prompt, SignalKind, SignalSet, Signals};
+use models::hesitation::DisfluencyKind;
+use models::{Dynamics, Emotion, Measured, Prompt, SignalKind, SignalSet, Signals};
 use serde_json::{Map, Value};
 
 use crate::catalogue::Ability;
@@ -71,7 +72,7 @@ pub(crate) const TARGET: [(&str, Holds); 13] = [
     ("healthy", Holds::Flag),
 ];
 /// The names under `voice`; each also has a `.._confidence`.
-pub(crate) const VOICE: [(&str, Holds); 19] = [
+pub(crate) const VOICE: [(&str, Holds); 26] = [
     ("language", Holds::Text),
     ("emotion", Holds::Text),
     ("arousal", Holds::Number),
@@ -85,10 +86,17 @@ pub(crate) const VOICE: [(&str, Holds); 19] = [
     ("arousal_trend", Holds::Number),
     ("valence_trend", Holds::Number),
     ("hesitation", Holds::Number),
+    ("filled_pauses", Holds::Number),
     ("pace", Holds::Number),
     ("pitch", Holds::Number),
     ("loudness", Holds::Number),
     ("noise", Holds::Number),
+    ("talk_ratio", Holds::Number),
+    ("overlap", Holds::Number),
+    ("interruptions", Holds::Number),
+    ("reply_latency", Holds::Number),
+    ("turn_seconds", Holds::Number),
+    ("turn_trend", Holds::Number),
     ("end_of_turn", Holds::Number),
     ("transcription", Holds::Number),
 ];
@@ -108,6 +116,9 @@ const EMOTION_PARTS: [&str; 10] = [
     "arousal_trend",
     "valence_trend",
 ];
+
+/// Names of the parts of a call's dynamics; each is also a bare name.
+const DYNAMICS_PARTS: [&str; 6] = ["talk_ratio", "overlap", "interruptions", "reply_latency", "turn_seconds", "turn_trend"];
 
 /// Most values in a request's metadata, lists and objects counted with what they hold. OpenAI allows 16 pairs; a rule may loop over a
 /// list once, so this bounds its cost.
@@ -203,6 +214,23 @@ impl<'a> View<'a> {
             "emotion" => signals.emotion.as_ref().and_then(|m| pick(sure, text(m.value.label.name()), m.confidence)),
             "arousal" => signals.emotion.as_ref().and_then(|m| pick(sure, number(m.value.arousal.get()), m.confidence)),
             "valence" => signals.emotion.as_ref().and_then(|m| pick(sure, number(m.value.valence.get()), m.confidence)),
+            "filled_pauses" => {
+                let filled = signals.disfluencies.iter().filter(|part| part.kind == DisfluencyKind::FilledPause).count();
+                signals.hesitation.as_ref().and_then(|m| pick(sure, number(filled as f32), m.confidence))
+            }
+            name if DYNAMICS_PARTS.contains(&name) => {
+                let Dynamics { turn_seconds, turn_trend, talk_ratio, overlap, interruptions, reply_latency } = signals.dynamics?;
+                let value = match name {
+                    "talk_ratio" => Some(talk_ratio),
+                    "overlap" => Some(overlap),
+                    "interruptions" => Some(interruptions as f32),
+                    "reply_latency" => reply_latency,
+                    "turn_seconds" => Some(turn_seconds),
+                    _ => turn_trend,
+                };
+                // Counted, not judged.
+                value.and_then(|value| pick(sure, number(value), audio::Probability::new(1.0)))
+            }
             name if EMOTION_PARTS.contains(&name) => signals.emotion.as_ref().and_then(|m| part(name, sure, m)),
             "end_of_turn" => signals.end_of_turn.as_ref().and_then(|m| pick(sure, number(m.value.get()), m.confidence)),
             "transcription" => signals.transcription.as_ref().and_then(|m| pick(sure, number(m.value.get()), m.confidence)),
@@ -249,6 +277,12 @@ pub(crate) fn signal(name: &str) -> Option<SignalKind> {
     let name = name.strip_suffix(CONFIDENCE).unwrap_or(name);
     if EMOTION_PARTS.contains(&name) {
         return Some(SignalKind::Emotion);
+    }
+    if name == "filled_pauses" {
+        return Some(SignalKind::Hesitation);
+    }
+    if DYNAMICS_PARTS.contains(&name) {
+        return Some(SignalKind::Dynamics);
     }
     SignalKind::ALL.into_iter().find(|kind| kind.name() == name)
 }

@@ -10,13 +10,12 @@ use base64::engine::general_purpose::STANDARD;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::energy;
+use crate::eval::manifest::{self, Entry};
 
 /// What a microphone sends at once: 20 ms.
 pub(crate) const CHUNK: Duration = Duration::from_millis(20);
 /// Samples of a chunk at [`Rate::SPEECH`].
 pub(crate) const CHUNK_SAMPLES: usize = Rate::SPEECH.samples_in_ms(20).0 as usize;
-/// No clip is longer.
-const LONGEST: Duration = Duration::from_secs(120);
 
 /// One recorded utterance.
 pub(crate) struct Clip {
@@ -67,62 +66,30 @@ pub(crate) fn folder() -> PathBuf {
 
 /// The first `most` clips under `part` of the folder that come with a text, in the order of its list.
 pub(crate) fn load(part: &str, most: usize) -> anyhow::Result<Vec<Clip>> {
-    let folder = folder();
-    let list = folder.join("MANIFEST.tsv");
-    let missing = || format!("there is no recorded speech at {}: name its folder in TIMBRE_DATA", list.display());
-    let list = std::fs::read_to_string(&list).with_context(missing)?;
+    let entries = entries(part)?;
+    let spoken = entries.iter().filter_map(|entry| Some((entry, entry.says("text")?)));
     let mut clips = Vec::new();
-    for (file, text) in entries(&list, part).take(most) {
-        let bytes = std::fs::read(folder.join(file)).with_context(|| format!("cannot read {file} of the recorded speech"))?;
-        let recording = audio::container::decode(&bytes, LONGEST).with_context(|| format!("cannot decode {file}"))?;
-        clips.extend(Clip::new(file.to_owned(), text.to_owned(), &recording));
+    for (entry, text) in spoken.take(most) {
+        clips.extend(Clip::new(entry.file.clone(), text.to_owned(), &entry.recording()?));
     }
-    anyhow::ensure!(!clips.is_empty(), "MANIFEST.tsv in {} lists no clip with a text under {part}", folder.display());
+    anyhow::ensure!(!clips.is_empty(), "MANIFEST.tsv in {} lists no clip with a text under {part}", folder().display());
     Ok(clips)
 }
 
 /// Every `step`th recording under `part` of the folder, mono at [`Rate::MODEL`], with its name.
 pub(crate) fn sounds(part: &str, step: usize) -> anyhow::Result<Vec<(String, Vec<f32>)>> {
-    let folder = folder();
-    let list = folder.join("MANIFEST.tsv");
-    let missing = || format!("there is no recorded sound at {}: name its folder in TIMBRE_DATA", list.display());
-    let list = std::fs::read_to_string(&list).with_context(missing)?;
-    let files = list.lines().filter_map(|line| line.split('\t').next()).filter(|file| file.starts_with(part));
-    let read = |file: &str| {
-        let bytes = std::fs::read(folder.join(file)).with_context(|| format!("cannot read {file} of the recorded sound"))?;
-        let recording = audio::container::decode(&bytes, LONGEST).with_context(|| format!("cannot decode {file}"))?;
-        Ok((file.to_owned(), resample(&recording.pcm, recording.rate, Rate::MODEL)))
-    };
-    files.step_by(step).map(read).collect()
+    entries(part)?.iter().step_by(step).map(|entry| Ok((entry.file.clone(), entry.sound()?))).collect()
 }
 
-/// File and text of each line about `part` that has a text (columns: file, source, licence, language, label, speaker, length).
-fn entries<'a>(list: &'a str, part: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
-    list.lines().filter_map(move |line| {
-        let mut columns = line.split('\t');
-        let file = columns.next().filter(|file| file.starts_with(part))?;
-        let label = columns.nth(3)?;
-        let text = label.split("; ").find_map(|label| label.strip_prefix("text="))?;
-        Some((file, text))
-    })
+/// What the list of the folder says of `part`.
+fn entries(part: &str) -> anyhow::Result<Vec<Entry>> {
+    let list = folder().join("MANIFEST.tsv");
+    manifest::read(&list, &[part.to_owned()]).context("recorded sound is needed: name its folder in TIMBRE_DATA")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_list_is_read() {
-        let list = "file\tsource\tlicence\tlanguage\tlabel\tspeaker\tduration_s\n\
-                    stt/en/read/a.flac\tx\tCC BY 4.0\ten\ttext=lobsters and lobsters\ts1\t2.37\n\
-                    stt/en/read/b.flac\tx\tCC BY 4.0\ten\tnoise=fan\ts1\t2.37\n\
-                    emotion/c.flac\tx\tCC0\ten\temotion=sad; text=by the door\ts2\t3.30\n\
-                    stt/en/read/short\n";
-        let of = |part| entries(list, part).collect::<Vec<_>>();
-        assert_eq!(of("stt/en/read"), [("stt/en/read/a.flac", "lobsters and lobsters")]);
-        assert_eq!(of("emotion"), [("emotion/c.flac", "by the door")]);
-        assert_eq!(of("tel"), []);
-    }
 
     #[test]
     fn sound_becomes_events_of_20_ms() {

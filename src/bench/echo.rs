@@ -5,14 +5,15 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use audio::{EchoCanceller, Frame, Rate, Samples, resample};
+use audio::{EchoCanceller, Rate, Samples, resample};
 use futures::{StreamExt, TryStreamExt, stream};
-use models::{Heard, Hint, Language, Sound, Transcriber, Voice, Weights};
+use models::{Hint, Language, Transcriber, Voice, Weights};
 
 use super::clips::{self, Clip};
 use super::interruptions::{Ears, Fate};
 use super::noise::noise;
 use super::report::Row;
+use super::stt;
 use super::words::WordErrors;
 
 /// What is said in answers, a sentence a line.
@@ -259,12 +260,6 @@ impl std::fmt::Display for Talked {
 }
 
 async fn text(transcriber: &dyn Transcriber, pcm: &[f32]) -> anyhow::Result<String> {
-    let frame = Frame::new(pcm.to_vec(), Rate::MODEL, Samples(0));
     let hint = Hint { language: Some(Language::ENGLISH), ..Hint::default() };
-    let heard: Vec<Heard> = transcriber.transcribe(stream::once(async { Sound::Frame(frame) }).boxed(), hint).try_collect().await?;
-    let words = heard.into_iter().find_map(|heard| match heard {
-        Heard::Utterance(utterance) => Some(utterance.text),
-        Heard::Partial(_) | Heard::Paused(_) | Heard::Glanced(_) => None,
-    });
-    Ok(words.unwrap_or_default())
+    Ok(stt::hear(transcriber, pcm.to_vec(), hint).await?.text)
 }

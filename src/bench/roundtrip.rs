@@ -4,15 +4,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use audio::{Frame, Rate, Samples, resample};
-use futures::{StreamExt, TryStreamExt, stream};
+use audio::{Rate, resample};
 use models::stt::ENGINES;
-use models::{Heard, Hint, Language, Sound, Weights};
+use models::{Hint, Language, Weights};
 use serde_json::json;
 
-use super::http;
 use super::report::Row;
 use super::words::WordErrors;
+use super::{http, stt};
 
 /// A sentence a line; after a tab, how it is read where that is not how it is written.
 const SENTENCES: &str = include_str!("../../tests/data/spoken.txt");
@@ -30,19 +29,13 @@ pub(crate) async fn rows(addr: SocketAddr) -> anyhow::Result<Vec<Row>> {
         let (status, wav) = http::post(addr, "/v1/audio/speech", &body).await?;
         ensure!(status == 200, "speech was refused with {status}: {}", String::from_utf8_lossy(&wav));
         let spoken = audio::container::decode(&wav, LONGEST).context("the spoken sentence cannot be decoded")?;
-        let frame = Frame::new(resample(&spoken.pcm, spoken.rate, Rate::MODEL), Rate::MODEL, Samples(0));
         let hint = Hint { language: Some(Language::ENGLISH), ..Hint::default() };
-        let sound = stream::once(async { Sound::Frame(frame) }).boxed();
-        let heard: Vec<Heard> = listener.transcribe(sound, hint).try_collect().await?;
-        let heard = heard.iter().find_map(|heard| match heard {
-            Heard::Utterance(utterance) => Some(utterance.text.as_str()),
-            Heard::Partial(_) | Heard::Paused(_) | Heard::Glanced(_) => None,
-        });
+        let heard = stt::hear(&*listener, resample(&spoken.pcm, spoken.rate, Rate::MODEL), hint).await?.text;
         // A recogniser may write a number in figures or in words; either is right.
-        let against = |said: &str| WordErrors::between(said, heard.unwrap_or_default());
+        let against = |said: &str| WordErrors::between(said, &heard);
         let errors = [against(written), against(read)].into_iter().min_by_key(|errors| errors.errors).unwrap_or_default();
         if errors.errors > 0 {
-            eprintln!("{} of {} words: {read} | {}", errors.errors, errors.words, heard.unwrap_or_default());
+            eprintln!("{} of {} words: {read} | {heard}", errors.errors, errors.words);
         }
         all.push(errors);
     }

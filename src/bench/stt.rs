@@ -7,7 +7,7 @@ use anyhow::Context;
 use audio::{Frame, Rate, Samples};
 use futures::{StreamExt, TryStreamExt, stream};
 use models::stt::ENGINES;
-use models::{Heard, Hint, Language, Sound, Weights};
+use models::{Heard, Hint, Language, Sound, Transcriber, Utterance, Weights};
 
 use super::client::{Call, Ends};
 use super::clips::Clip;
@@ -40,14 +40,8 @@ pub(crate) async fn engines(clips: &[Clip]) -> anyhow::Result<Vec<Row>> {
         let mut errors = Vec::new();
         let before = process::cpu(std::process::id())?;
         for clip in clips {
-            let frame = Frame::new(clip.pcm.clone(), Rate::MODEL, Samples(0));
-            let sound = stream::once(async { Sound::Frame(frame) }).boxed();
-            let heard: Vec<Heard> = transcriber.transcribe(sound, Hint { language, ..Hint::default() }).try_collect().await?;
-            let text = heard.iter().find_map(|heard| match heard {
-                Heard::Utterance(utterance) => Some(utterance.text.as_str()),
-                Heard::Partial(_) | Heard::Paused(_) | Heard::Glanced(_) => None,
-            });
-            errors.push(WordErrors::between(&clip.text, text.unwrap_or_default()));
+            let heard = hear(&*transcriber, clip.pcm.clone(), Hint { language, ..Hint::default() }).await?;
+            errors.push(WordErrors::between(&clip.text, &heard.text));
         }
         let cpu = process::cpu(std::process::id())?.saturating_sub(before).as_secs_f64() / seconds;
         let rate = errors.into_iter().sum::<WordErrors>().rate() * 100.0;
@@ -59,6 +53,14 @@ pub(crate) async fn engines(clips: &[Clip]) -> anyhow::Result<Vec<Row>> {
         ));
     }
     Ok(rows)
+}
+
+/// What a transcriber makes of sound that it is given whole: mono at [`Rate::MODEL`].
+pub(crate) async fn hear(transcriber: &dyn Transcriber, pcm: Vec<f32>, hint: Hint) -> anyhow::Result<Utterance> {
+    let frame = Frame::new(pcm, Rate::MODEL, Samples(0));
+    let heard: Vec<Heard> = transcriber.transcribe(stream::once(async { Sound::Frame(frame) }).boxed(), hint).try_collect().await?;
+    let utterance = heard.into_iter().find_map(|heard| if let Heard::Utterance(utterance) = heard { Some(utterance) } else { None });
+    Ok(utterance.unwrap_or_default())
 }
 
 /// Time from the end of speech to the final transcript where the caller says that the turn ends, as a push-to-talk client does.

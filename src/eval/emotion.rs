@@ -13,7 +13,7 @@ use models::emotion::{Baseline, EmotionEngine, Grid, Heads, Likelihoods, Tone, T
 use super::manifest::Entry;
 use super::plot::{Line, Plot};
 use super::score::{Confusion, area, best, calibration_error};
-use super::sound::{Chance, made_noise, telephone, with_noise};
+use super::sound::{Chance, made_noise, noises, telephone, with_noise};
 use super::{Given, Section};
 use crate::bench::process;
 use crate::train::{LABELS, SOFTNESS, aroused, examples, label, pleasant};
@@ -102,15 +102,6 @@ fn cost(heads: &Arc<Heads>) -> anyhow::Result<f64> {
         baseline.feel(Some(&Tone::of_blocks(&[&block, &block, &block], &pcm, grid)), &[], None);
     }
     Ok(process::cpu(std::process::id())?.saturating_sub(before).as_secs_f64() / (seconds * repeats) as f64)
-}
-
-/// Recorded noise where the list has some, else noise made here.
-fn noises(entries: &[Entry]) -> anyhow::Result<Vec<Vec<f32>>> {
-    let recorded: Vec<&Entry> = entries.iter().filter(|entry| entry.file.starts_with("nonspeech/")).collect();
-    if recorded.is_empty() {
-        return Ok((0..5).map(|at| made_noise(160_000, &mut Chance::of(&format!("noise {at}")))).collect());
-    }
-    recorded.into_iter().map(Entry::sound).collect()
 }
 
 fn clip(entry: &Entry, noises: &[Vec<f32>], reader: &mut dyn ToneReader) -> anyhow::Result<Clip> {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use audio::{Rate, resample};
+use audio::{Rate, Recording, resample};
 
 /// No recording is read beyond this.
 const LONGEST: Duration = Duration::from_secs(120);
@@ -40,11 +40,21 @@ impl Entry {
         folder.match_indices('/').nth(1).map_or(folder, |(at, _)| &folder[..at])
     }
 
+    /// Its sound as recorded.
+    pub fn recording(&self) -> anyhow::Result<Recording> {
+        let bytes = std::fs::read(&self.path).with_context(|| format!("cannot read {}", self.path.display()))?;
+        audio::container::decode(&bytes, LONGEST).with_context(|| format!("cannot decode {}", self.path.display()))
+    }
+
     /// Its sound, mono at [`Rate::MODEL`].
     pub fn sound(&self) -> anyhow::Result<Vec<f32>> {
-        let bytes = std::fs::read(&self.path).with_context(|| format!("cannot read {}", self.path.display()))?;
-        let recording = audio::container::decode(&bytes, LONGEST).with_context(|| format!("cannot decode {}", self.path.display()))?;
+        let recording = self.recording()?;
         Ok(resample(&recording.pcm, recording.rate, Rate::MODEL))
+    }
+
+    /// The text of the file beside it of the same name and another ending; `None` where there is none.
+    pub(crate) fn beside(&self, ending: &str) -> Option<String> {
+        std::fs::read_to_string(self.path.with_extension(ending)).ok()
     }
 }
 

@@ -5,6 +5,8 @@ use std::f32::consts::TAU;
 use audio::codec::g711::{Law, decode, encode};
 use audio::{Rate, resample};
 
+use super::manifest::Entry;
+
 /// Windows in which the level of speech is taken, samples: 60 ms.
 const WINDOW: usize = 960;
 /// Windows this far under the loudest are pauses, as a ratio of powers: 30 dB.
@@ -80,6 +82,15 @@ pub fn made_noise(samples: usize, chance: &mut Chance) -> Vec<f32> {
         noise.push(loud * state + 0.5 * dark.unwrap_or(1.0).sqrt() * hum);
     }
     noise
+}
+
+/// Recorded noise where the list has some, else noise made here.
+pub(crate) fn noises(entries: &[Entry]) -> anyhow::Result<Vec<Vec<f32>>> {
+    let recorded: Vec<&Entry> = entries.iter().filter(|entry| entry.file.starts_with("nonspeech/")).collect();
+    if recorded.is_empty() {
+        return Ok((0..5).map(|at| made_noise(160_000, &mut Chance::of(&format!("noise {at}")))).collect());
+    }
+    recorded.into_iter().map(Entry::sound).collect()
 }
 
 /// The voice over a telephone: 300 to 3400 Hz, 8 kHz, G.711 mu-law.

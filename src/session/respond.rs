@@ -183,7 +183,9 @@ impl Session {
 
     /// Inputs that ask for nothing.
     fn decide_now(&mut self, input: Input) {
-        let outputs = self.conversation.handle(self.hearing.now(), input);
+        let now = self.hearing.now();
+        self.floor.told(&input, now);
+        let outputs = self.conversation.handle(now, input);
         debug_assert!(outputs.is_empty(), "beginnings of answers ask for nothing: {outputs:?}");
     }
 

@@ -7,7 +7,7 @@ use audio::{Probability, Rate, Samples};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
-use models::{Attention, Heard, Measured, ModelError, SignalSet, Signals, Utterance};
+use models::{Attention, Dynamics, Heard, Measured, ModelError, SignalKind, Signals, Utterance};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 use web::call::{Content, Event, Item, ItemContent, Status, TurnDetection};
@@ -52,6 +52,8 @@ pub(super) struct Finishing {
     pub over: Option<Probability>,
     pub heard: BoxStream<'static, Result<Heard, ModelError>>,
     pub told: String,
+    /// How it lies in the call.
+    pub dynamics: Option<Dynamics>,
     /// Whether it is answered.
     pub respond: bool,
     /// When the caller stopped to speak.
@@ -216,6 +218,7 @@ impl Session {
         self.hearing.quiet();
         let Some(utterance) = self.hearing.utterance.take() else { return Ok(()) };
         self.turns += 1;
+        let dynamics = self.floor.turn_ended(at);
         let (item, told) = (utterance.item.clone(), utterance.told.clone());
         if utterance.lost > Samples(0) {
             warn!(call = %self.id, lost_ms = utterance.lost.ms(Rate::MODEL), "The transcriber was too slow and lost sound.");
@@ -235,7 +238,7 @@ impl Session {
         // The silence that ended the turn has passed already.
         let silence = Samples(self.hearing.now().0.saturating_sub(at.0)).duration(Rate::MODEL);
         let ended = asked.checked_sub(silence).unwrap_or(asked);
-        self.finishing.push_back(Finishing { item, pcm, over, heard, told, respond, ended, asked });
+        self.finishing.push_back(Finishing { item, pcm, over, dynamics, heard, told, respond, ended, asked });
         Ok(())
     }
 
@@ -270,7 +273,7 @@ impl Session {
     }
 
     async fn transcribed(&mut self, finishing: Finishing, utterance: Utterance) -> Told {
-        let Finishing { item, pcm, over, told, respond, ended, asked, heard: _ } = finishing;
+        let Finishing { item, pcm, over, dynamics, told, respond, ended, asked, heard: _ } = finishing;
         self.works.heard(&self.engines.speakers, utterance.duration, asked.elapsed());
         self.spoke = respond.then_some(ended);
         self.dialogue.transcribe(&item, &utterance.text);
@@ -280,19 +283,21 @@ impl Session {
             self.language = Some(language.value);
         }
         // Rules are answered before the route is chosen; the rest is measured while the model thinks.
-        let wanted = self.engines.router.wanted_by(&self.model());
+        let for_rules = !self.engines.router.wanted_by(&self.model()).is_empty();
         let words = utterance.text.clone();
-        let needs = respond && !words.is_empty() && !wanted.is_empty();
-        let measuring = self.measure(item.clone(), pcm, utterance.clone(), over);
+        let needs = respond && !words.is_empty() && for_rules;
+        let measuring = self.measure(item.clone(), pcm, utterance.clone(), (over, dynamics));
         if needs {
             let (_, signals) = measuring.await;
             self.signals = Some(Arc::new(signals.clone()));
             self.respond_to_turn(respond, &words).await?;
-            self.tell(Event::Signals { item: item.clone(), signals: Box::new(signals) }).await?;
+            self.tell_signals(item.clone(), signals).await?;
             return self.tell_transcript(&item, &told, &utterance).await;
         }
         self.signals = Some(Arc::new(Signals { language: utterance.language.clone(), ..Signals::default() }));
-        self.measuring.push(Box::pin(measuring));
+        if !self.wanted().is_empty() {
+            self.measuring.push(Box::pin(measuring));
+        }
         self.respond_to_turn(respond, &words).await?;
         self.tell_transcript(&item, &told, &utterance).await
     }
@@ -303,17 +308,27 @@ impl Session {
         item: String,
         pcm: Vec<f32>,
         utterance: Utterance,
-        over: Option<Probability>,
+        (over, dynamics): (Option<Probability>, Option<Dynamics>),
     ) -> impl Future<Output = (String, Signals)> + Send + use<> {
-        let baseline = self.baseline.clone();
+        let (baseline, wanted) = (self.baseline.clone(), self.wanted());
         async move {
             let measure = move || {
                 let mut baseline = baseline.lock().unwrap_or_else(PoisonError::into_inner);
-                models::measure(&pcm, &utterance, &mut baseline, SignalSet::ALL)
+                models::measure(&pcm, &utterance, &mut baseline, wanted)
             };
             let signals = tokio::task::spawn_blocking(measure).await.unwrap_or_default();
-            (item, Signals { end_of_turn: over.map(|over| Measured::new(over, over.get().max(1.0 - over.get()), "smart-turn")), ..signals })
+            let dynamics = dynamics.filter(|_| wanted.contains(SignalKind::Dynamics));
+            let end_of_turn = over.map(|over| Measured::new(over, over.get().max(1.0 - over.get()), "smart-turn"));
+            (item, Signals { end_of_turn, dynamics, ..signals })
         }
+    }
+
+    /// Tells what was measured, where the client wants to know.
+    pub(super) async fn tell_signals(&mut self, item: String, signals: Signals) -> Told {
+        if self.config.signals.is_empty() {
+            return Ok(());
+        }
+        self.tell(Event::Signals { item, signals: Box::new(signals) }).await
     }
 
     async fn respond_to_turn(&mut self, respond: bool, words: &str) -> Told {

@@ -8,8 +8,8 @@ mod toolset;
 use std::time::Duration;
 
 use bytes::Bytes;
-use models::Voice;
 use models::mcp::{McpError, McpTool};
+use models::{SignalSet, Voice};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
@@ -119,6 +119,8 @@ pub struct SessionConfig {
     pub vocabulary: Option<String>,
     /// Whether the client reads the transcripts.
     pub transcripts: bool,
+    /// What it wants to be told of the caller's voice. Rules may need more; nothing else is measured.
+    pub signals: SignalSet,
     /// Whether the caller's sound is cleaned before anything listens.
     pub noise_reduction: bool,
     /// Whether the echo of answers is taken out of the caller's sound.
@@ -213,6 +215,7 @@ impl Default for SessionConfig {
             language: None,
             vocabulary: None,
             transcripts: true,
+            signals: SignalSet::ALL,
             noise_reduction: false,
             echo: EchoCancellation::Off,
             turns: TurnDetection::Semantic { eagerness: Eagerness::Medium, then: AfterTurn { respond: true, interrupt: true } },

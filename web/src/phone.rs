@@ -312,6 +312,8 @@ impl Desk {
             input: *codec,
             output: *codec,
             metadata,
+            // No carrier can be told; rules, and who else controls the call, still get what they ask for.
+            signals: models::SignalSet::NONE,
             ..defaults
         }
     }

@@ -1,17 +1,15 @@
 //! Heads: what turns the [`Tone`] of a voice into emotions. Two linear maps, one for a voice nobody heard before and one for how it
 //! differs from the same caller's earlier turns.
 //!
-//! They are read from a file in the safetensors format (a length, a header in JSON, then numbers), which `timbre train emotion` writes.
+//! They are read from a file, which `timbre train emotion` writes.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::Tone;
-use crate::{EmotionLabel, ErrorKind, ModelError};
+use crate::{EmotionLabel, ErrorKind, ModelError, tensors};
 
 /// The heads for Moonshine's first three blocks: `docs/emotion.md` is their model card.
 const MOONSHINE: &[u8] = include_bytes!("heads/moonshine.safetensors");
@@ -130,7 +128,7 @@ impl Heads {
 
     /// Those of a file's bytes.
     pub fn parse(bytes: &[u8]) -> Result<Heads, String> {
-        let (tensors, metadata) = read(bytes).ok_or("it is not a whole safetensors file")?;
+        let (tensors, metadata) = tensors::read(bytes).ok_or("it is not a whole safetensors file")?;
         let card = metadata.ok_or("its header has no __metadata__")?;
         let card: HeadsCard = serde_json::from_value(card).map_err(|error| format!("its __metadata__: {error}"))?;
         let take = |name: &str| tensors.get(name).cloned().ok_or_else(|| format!("it has no tensor {name:?} of 32-bit floats"));
@@ -150,21 +148,7 @@ impl Heads {
             ("relative.weight", &self.relative.weights, vec![outputs, inputs]),
             ("relative.bias", &self.relative.bias, vec![outputs]),
         ];
-        let mut header = serde_json::Map::new();
-        header.insert("__metadata__".to_owned(), serde_json::to_value(&self.card).expect("texts are JSON"));
-        let mut at = 0;
-        for (name, numbers, shape) in &tensors {
-            let end = at + 4 * numbers.len();
-            header.insert((*name).to_owned(), serde_json::json!({ "dtype": "F32", "shape": shape, "data_offsets": [at, end] }));
-            at = end;
-        }
-        let mut header = Value::Object(header).to_string();
-        // The numbers begin at a multiple of eight.
-        header.push_str(&" ".repeat(header.len().next_multiple_of(8) - header.len()));
-        let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
-        bytes.extend(header.as_bytes());
-        bytes.extend(tensors.iter().flat_map(|(_, numbers, _)| numbers.iter()).flat_map(|number| number.to_le_bytes()));
-        bytes
+        tensors::write(serde_json::to_value(&self.card).expect("texts are JSON"), &tensors)
     }
 
     /// The labels that it tells apart.
@@ -195,27 +179,6 @@ impl Heads {
         }
         now.place.iter().zip(usual).zip(&self.relative.bias).map(|((place, usual), bias)| place - usual / turns + bias).collect()
     }
-}
-
-/// Numbers by the names of their tensors.
-type Tensors = HashMap<String, Vec<f32>>;
-
-/// The tensors of 32-bit floats of a safetensors file, and what it says of itself.
-fn read(bytes: &[u8]) -> Option<(Tensors, Option<Value>)> {
-    let length = usize::try_from(u64::from_le_bytes(bytes.get(..8)?.try_into().ok()?)).ok()?;
-    let numbers = bytes.get(8_usize.checked_add(length)?..)?;
-    let mut header: serde_json::Map<String, Value> = serde_json::from_slice(&bytes[8..8 + length]).ok()?;
-    let metadata = header.remove("__metadata__");
-    let mut tensors = HashMap::new();
-    for (name, tensor) in header {
-        if tensor["dtype"] != "F32" {
-            continue;
-        }
-        let offset = |index: usize| usize::try_from(tensor["data_offsets"][index].as_u64()?).ok();
-        let (four, _) = numbers.get(offset(0)?..offset(1)?)?.as_chunks::<4>();
-        tensors.insert(name, four.iter().map(|four| f32::from_le_bytes(*four)).collect());
-    }
-    Some((tensors, metadata))
 }
 
 #[cfg(test)]

@@ -51,7 +51,7 @@ impl EmotionEngine {
     }
 
     fn with_heads(weights: &Weights, heads: Arc<Heads>) -> Result<EmotionEngine, ModelError> {
-        Ok(EmotionEngine { reader: Box::new(MoonshineTone::load(weights)?), heads, in_passing: true })
+        Ok(EmotionEngine { reader: Box::new(MoonshineTone::find(weights)?), heads, in_passing: true })
     }
 }
 
@@ -65,19 +65,38 @@ fn filled(pcm: &[f32]) -> std::borrow::Cow<'_, [f32]> {
     filled.into()
 }
 
-/// Moonshine's encoder without its decoder.
-pub struct MoonshineTone(Encoder);
+/// Moonshine's encoder without its decoder, for one thread. It is loaded when it is first needed: where the transcriber is Moonshine, that
+/// is never.
+pub struct MoonshineTone {
+    weights: Weights,
+    encoder: Option<Encoder>,
+}
 
 impl MoonshineTone {
-    /// Loads it, for one thread.
-    pub fn load(weights: &Weights) -> Result<MoonshineTone, ModelError> {
-        Encoder::load(weights).map(MoonshineTone)
+    /// Sees whether it is there.
+    pub fn find(weights: &Weights) -> Result<MoonshineTone, ModelError> {
+        Encoder::file(weights)?;
+        Ok(MoonshineTone { weights: weights.clone(), encoder: None })
+    }
+}
+
+impl MoonshineTone {
+    fn encoder(&mut self) -> Result<&mut Encoder, ModelError> {
+        Ok(match &mut self.encoder {
+            Some(encoder) => encoder,
+            none => none.insert(Encoder::load(&self.weights)?),
+        })
+    }
+
+    /// What training on single moments needs: the values of each step of 24 ms, one step after the other, and in which somebody speaks.
+    pub fn steps(&mut self, pcm: &[f32]) -> Result<(Vec<f32>, Vec<bool>), ModelError> {
+        self.encoder()?.steps(&filled(pcm))
     }
 }
 
 impl ToneReader for MoonshineTone {
     fn read(&mut self, pcm: &[f32]) -> Result<Tone, ModelError> {
-        self.0.tone(&filled(pcm))
+        self.encoder()?.tone(&filled(pcm))
     }
 }
 

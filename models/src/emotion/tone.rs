@@ -1,5 +1,9 @@
 //! How a stretch of speech sounds, as numbers: what the first blocks of an encoder make of it, over the time that somebody speaks.
 
+use std::time::Duration;
+
+use audio::features::Pause;
+
 /// Steps this far under the loudest one are pauses: 30 dB, as a ratio of powers.
 const PAUSE: f32 = 1e-3;
 /// Power of what counts as silence, -100 dBFS.
@@ -16,6 +20,8 @@ pub struct Tone {
     squares: Vec<f64>,
     /// Values of one step of one block.
     width: usize,
+    /// The filled pauses in it, from its beginning on.
+    pub fillers: Vec<Pause>,
 }
 
 /// How an encoder's steps lie over the samples.
@@ -29,20 +35,28 @@ pub struct Grid {
     pub look: usize,
 }
 
-impl Tone {
-    /// Of the `blocks` of an encoder, (time, width) each, that heard `pcm`.
-    pub fn of_blocks(blocks: &[&[f32]], pcm: &[f32], grid: Grid) -> Tone {
-        let powers: Vec<f32> = (0..(pcm.len() / grid.step).max(1))
+impl Grid {
+    /// In which steps of `pcm` somebody speaks.
+    pub fn speech(&self, pcm: &[f32]) -> Vec<bool> {
+        let powers: Vec<f32> = (0..(pcm.len() / self.step).max(1))
             .map(|index| {
-                let from = (index * grid.step).min(pcm.len());
-                let heard = &pcm[from..(from + grid.look).min(pcm.len())];
+                let from = (index * self.step).min(pcm.len());
+                let heard = &pcm[from..(from + self.look).min(pcm.len())];
                 heard.iter().map(|s| s * s).sum::<f32>() / heard.len().max(1) as f32 + SILENCE
             })
             .collect();
         let pause = powers.iter().copied().fold(0.0, f32::max) * PAUSE;
+        powers.into_iter().map(|power| power > pause).collect()
+    }
+}
+
+impl Tone {
+    /// Of the `blocks` of an encoder, (time, width) each, that heard `pcm`.
+    pub fn of_blocks(blocks: &[&[f32]], pcm: &[f32], grid: Grid) -> Tone {
+        let speech = grid.speech(pcm);
         let values = blocks.len() * grid.width;
-        let mut tone = Tone { steps: 0.0, sums: vec![0.0; values], squares: vec![0.0; values], width: grid.width };
-        for (index, _) in powers.iter().enumerate().filter(|(_, power)| **power > pause) {
+        let mut tone = Tone { steps: 0.0, sums: vec![0.0; values], squares: vec![0.0; values], width: grid.width, fillers: Vec::new() };
+        for (index, _) in speech.iter().enumerate().filter(|(_, speech)| **speech) {
             let rows: Option<Vec<&[f32]>> = blocks.iter().map(|block| block.get(index * grid.width..(index + 1) * grid.width)).collect();
             // The encoder's last steps would look beyond the end.
             let Some(rows) = rows else { break };
@@ -59,13 +73,15 @@ impl Tone {
     /// A tone that is `numbers` and nothing else, as an encoder of its own gives it.
     pub fn of_numbers(numbers: &[f32]) -> Tone {
         let sums: Vec<f64> = numbers.iter().map(|number| f64::from(*number)).collect();
-        Tone { steps: 1.0, squares: Vec::new(), width: sums.len(), sums }
+        Tone { steps: 1.0, squares: Vec::new(), width: sums.len(), sums, fillers: Vec::new() }
     }
 
-    /// Adds that of another stretch.
-    pub(crate) fn add(&mut self, other: &Tone) {
+    /// Adds that of another stretch, which begins at `start`.
+    pub(crate) fn add(&mut self, other: &Tone, start: Duration) {
+        self.fillers.extend(other.fillers.iter().map(|filler| Pause { start: start + filler.start, ..*filler }));
         if self.sums.is_empty() {
-            *self = other.clone();
+            let fillers = std::mem::take(&mut self.fillers);
+            *self = Tone { fillers, ..other.clone() };
             return;
         }
         self.steps += other.steps;
@@ -108,8 +124,8 @@ mod tests {
         assert_eq!(tone.numbers(), [2.0, 2.0, 1.0, 0.0, 0.0, 3.0, 0.0, 2.0]);
         let mut twice = Tone::default();
         assert!(twice.is_empty());
-        twice.add(&tone);
-        twice.add(&tone);
+        twice.add(&tone, Duration::ZERO);
+        twice.add(&tone, Duration::from_secs(1));
         assert_eq!(twice.numbers(), tone.numbers());
         // An encoder that gives fewer steps than there is sound.
         assert_eq!(Tone::of_blocks(&[&first[..2]], &pcm, GRID).numbers(), [1.0, 2.0, 0.0, 0.0]);

@@ -2,6 +2,8 @@
 //!
 //! It trains no encoder. Features are made less alike by what the examples were recorded or altered to be, not in here.
 
+use std::collections::BTreeSet;
+
 use candle_core::{D, Device, Tensor};
 
 use super::heads::{Heads, HeadsCard, Linear};
@@ -10,8 +12,10 @@ use super::heads::{Heads, HeadsCard, Linear};
 const ITERATIONS: usize = 150;
 /// Steps that the optimiser remembers (L-BFGS, Liu and Nocedal 1989).
 const MEMORY: usize = 8;
-/// Groups of callers that are held out in turn to find the temperatures.
+/// Groups of speakers that are held out in turn where there is one collection.
 const FOLDS: usize = 3;
+/// Softnesses that are tried.
+const SOFTNESSES: [f32; 6] = [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03];
 
 /// One recording, or an altered one, as an encoder hears it.
 #[derive(Clone, Debug)]
@@ -24,6 +28,8 @@ pub struct Example {
     pub aroused: Option<bool>,
     /// Whether it is pleasant, where its label says.
     pub pleasant: Option<bool>,
+    /// Collection it is from.
+    pub corpus: usize,
     /// Who speaks.
     pub speaker: usize,
     /// Who speaks over which line: their mean is the caller's usual voice.
@@ -57,7 +63,21 @@ pub fn train_labels(card: HeadsCard, examples: &[Example], softness: f32) -> Res
     Heads::new(card, absolute, relative, mean)
 }
 
-/// One linear map of all outputs, each made as sure as held-out speakers say it may be.
+/// The softness whose labels are likeliest on what was held out, each at its best temperature.
+pub fn softness(examples: &[Example], labels: usize) -> Result<f32, String> {
+    let loss = |softness: f32| -> Result<f32, String> {
+        let held_out = held_out(examples, labels, softness, &|example| example.label);
+        if held_out.is_empty() {
+            return Err("it takes recordings of several speakers with every label to choose --softness: name one".to_owned());
+        }
+        Ok(cross_entropy(&held_out, temperature(&held_out)))
+    };
+    let tried = SOFTNESSES.map(|softness| loss(softness).map(|loss| (softness, loss)));
+    let tried = tried.into_iter().collect::<Result<Vec<_>, _>>()?;
+    Ok(tried.into_iter().min_by(|a, b| a.1.total_cmp(&b.1)).map_or(SOFTNESSES[3], |(softness, _)| softness))
+}
+
+/// One linear map of all outputs, each made as sure as what was held out says it may be.
 fn map(examples: &[Example], labels: usize, softness: f32) -> Result<Linear, String> {
     let side = |which: fn(&Example) -> Option<bool>| move |example: &Example| which(example).map(usize::from);
     let mut all = calibrated(examples, labels, softness, &|example| example.label)?;
@@ -75,34 +95,45 @@ type Class<'a> = &'a dyn Fn(&Example) -> Option<usize>;
 
 fn calibrated(examples: &[Example], classes: usize, softness: f32, class: Class) -> Result<Linear, String> {
     let whole = fit(examples, classes, softness, class)?;
-    let mut held_out = Vec::new();
-    for fold in 0..FOLDS {
-        let (test, train): (Vec<&Example>, Vec<&Example>) = examples.iter().partition(|example| example.speaker % FOLDS == fold);
-        let train: Vec<Example> = train.into_iter().cloned().collect();
-        // With few speakers a fold may lack a class: then there is nothing to learn from it.
-        let Ok(linear) = fit(&train, classes, softness, class) else { continue };
-        held_out.extend(test.into_iter().filter_map(|example| Some((linear.apply(&example.numbers), class(example)?, example.weight))));
-    }
-    let temperature = temperature(&held_out);
+    let temperature = temperature(&held_out(examples, classes, softness, class));
     Ok(Linear {
         weights: whole.weights.iter().map(|weight| weight / temperature).collect(),
         bias: whole.bias.iter().map(|bias| bias / temperature).collect(),
     })
 }
 
+/// Logits, class and weight of every example by a map that did not hear its part: its collection where there are several, for it is voices
+/// from elsewhere that will be read; else its group of speakers.
+fn held_out(examples: &[Example], classes: usize, softness: f32, class: Class) -> Vec<(Vec<f32>, usize, f32)> {
+    let several = examples.iter().any(|example| example.corpus != examples[0].corpus);
+    let part = |example: &Example| if several { example.corpus } else { example.speaker % FOLDS };
+    let parts: BTreeSet<usize> = examples.iter().map(part).collect();
+    let mut held_out = Vec::new();
+    for held in parts {
+        let (test, train): (Vec<&Example>, Vec<&Example>) = examples.iter().partition(|example| part(example) == held);
+        let train: Vec<Example> = train.into_iter().cloned().collect();
+        // A part may lack a class: then there is nothing to learn from it.
+        let Ok(linear) = fit(&train, classes, softness, class) else { continue };
+        held_out.extend(test.into_iter().filter_map(|example| Some((linear.apply(&example.numbers), class(example)?, example.weight))));
+    }
+    held_out
+}
+
 /// What logits are divided by so that they are as sure as they are right: the one with the least cross entropy.
 fn temperature(logits: &[(Vec<f32>, usize, f32)]) -> f32 {
-    let loss = |temperature: f32| -> f32 {
-        let one = |(logits, class, weight): &(Vec<f32>, usize, f32)| {
-            let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let sum: f32 = logits.iter().map(|logit| ((logit - highest) / temperature).exp()).sum();
-            weight * (sum.ln() - (logits[*class] - highest) / temperature)
-        };
-        logits.iter().map(one).sum()
-    };
     // From a third to six, in steps of a twentieth.
     let tried = (0..60).map(|step| 0.33 * 1.05_f32.powi(step));
-    tried.min_by(|a, b| loss(*a).total_cmp(&loss(*b))).filter(|_| !logits.is_empty()).unwrap_or(1.0)
+    let loss = |temperature: &f32| cross_entropy(logits, *temperature);
+    tried.min_by(|a, b| loss(a).total_cmp(&loss(b))).filter(|_| !logits.is_empty()).unwrap_or(1.0)
+}
+
+fn cross_entropy(logits: &[(Vec<f32>, usize, f32)], temperature: f32) -> f32 {
+    let one = |(logits, class, weight): &(Vec<f32>, usize, f32)| {
+        let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let sum: f32 = logits.iter().map(|logit| ((logit - highest) / temperature).exp()).sum();
+        weight * (sum.ln() - (logits[*class] - highest) / temperature)
+    };
+    logits.iter().map(one).sum()
 }
 
 /// Weighted mean of all examples.
@@ -329,6 +360,7 @@ mod tests {
                     label: Some(label),
                     aroused: side,
                     pleasant: side.map(|side| !side),
+                    corpus: speaker % 2,
                     speaker,
                     caller: speaker,
                     weight: 1.0,
@@ -354,6 +386,14 @@ mod tests {
         one_sided.iter_mut().for_each(|example| example.label = Some(0));
         let card = HeadsCard { labels: "neutral angry".into(), ..HeadsCard::default() };
         assert!(train(card, &one_sided, 1.0).expect_err("one class").contains("class 1 of 2"));
+    }
+
+    #[test]
+    fn softness_is_chosen_on_what_was_held_out() {
+        let mut examples = examples();
+        assert!(SOFTNESSES.contains(&softness(&examples, 2).expect("two collections")));
+        examples.iter_mut().for_each(|example| (example.corpus, example.speaker) = (0, 0));
+        assert!(softness(&examples, 2).expect_err("one speaker").contains("--softness"));
     }
 
     #[test]

@@ -212,13 +212,14 @@ impl Recogniser for Moonshine {
             ..Utterance::default()
         };
         let (mut weight, mut sum) = (0, 0.0);
+        let at = |sample: usize| Duration::from_secs_f64(sample as f64 / f64::from(Rate::MODEL.hz()));
         for (start, stretch) in stretches(pcm) {
             if stretch.len() < SHORTEST {
                 continue;
             }
             let Draft { tokens, mean, tone, .. } = self.hear(stretch, hint, waited)?;
             if let Some(tone) = tone.filter(|_| hint.tone) {
-                utterance.tone.get_or_insert_default().add(&tone);
+                utterance.tone.get_or_insert_default().add(&tone, at(start));
             }
             sum += mean * (tokens.len() + 1) as f32;
             weight += tokens.len() + 1;
@@ -230,7 +231,6 @@ impl Recogniser for Moonshine {
                 utterance.text.push(' ');
             }
             utterance.text.push_str(&text);
-            let at = |sample: usize| Duration::from_secs_f64(sample as f64 / f64::from(Rate::MODEL.hz()));
             utterance.segments.push(Segment {
                 text,
                 start: at(start),

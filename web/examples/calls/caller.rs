@@ -29,7 +29,7 @@ use super::Failure;
 
 const OPUS: u8 = 111;
 /// A packet's time, and how much later than that the next one is a gap.
-const PACKET: Duration = Duration::from_millis(PACKET_MS);
+pub(crate) const PACKET: Duration = Duration::from_millis(PACKET_MS);
 /// A call stands within this, or has failed. It takes a second, and three while three other programs want the same two cores (2026-11-21).
 const CONNECT: Duration = Duration::from_secs(20);
 /// The connection's timers are asked for at least so often.
@@ -41,8 +41,8 @@ pub(crate) struct Heard {
     pub(crate) packets: u64,
     /// Numbers that never came, or late.
     pub(crate) missing: u64,
-    /// Packets that came more than 20 ms after the sound of the one before them had ended.
-    pub(crate) gaps: u64,
+    /// When packets came more than 20 ms after the sound of the one before them had ended.
+    pub(crate) gaps: Vec<Instant>,
     /// The longest wait beyond a packet's time.
     pub(crate) longest: Duration,
     last: Option<(u16, Instant)>,
@@ -52,7 +52,7 @@ impl Heard {
     pub(crate) fn add(&mut self, other: &Heard) {
         self.packets += other.packets;
         self.missing += other.missing;
-        self.gaps += other.gaps;
+        self.gaps.extend_from_slice(&other.gaps);
         self.longest = self.longest.max(other.longest);
     }
 
@@ -61,7 +61,9 @@ impl Heard {
         if let Some((last, at)) = self.last.replace((number, now)) {
             self.missing += u64::from(number.wrapping_sub(last).saturating_sub(1));
             let late = (now - at).saturating_sub(PACKET);
-            self.gaps += u64::from(late > PACKET);
+            if late > PACKET {
+                self.gaps.push(now);
+            }
             self.longest = self.longest.max(late);
         }
     }

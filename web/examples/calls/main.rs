@@ -9,6 +9,7 @@
 //! machine, and send Opus as a browser does, 50 packets a second. `--seconds 600` is a call of ten minutes.
 
 mod caller;
+mod machine;
 mod server;
 
 use std::io::{BufRead, BufReader};
@@ -20,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use caller::{Caller, Heard};
+use machine::Machine;
 
 /// As the program that is measured has it.
 #[global_allocator]
@@ -102,6 +104,7 @@ async fn load(server: &Server, sessions: usize, seconds: usize) -> Result<(), Fa
     }
     sleep(Duration::from_secs(2)).await;
     let (before, begun) = (server.cpu()?, Instant::now());
+    let machine = Machine::watch();
     let mut talking = JoinSet::new();
     for mut caller in callers {
         talking.spawn(async move {
@@ -124,9 +127,12 @@ async fn load(server: &Server, sessions: usize, seconds: usize) -> Result<(), Fa
         "{} packets heard, {} missing; {} gaps over 20 ms, the longest {} ms beyond its packet",
         all.packets,
         all.missing,
-        all.gaps,
+        all.gaps.len(),
         all.longest.as_millis()
     );
+    let stalls = machine.stalls();
+    let own = all.gaps.iter().filter(|gap| !stalls.iter().any(|stall| stall.explains(**gap))).count();
+    println!("{} times in that the machine let threads that only sleep wait as well; {own} gaps lie elsewhere", stalls.len());
     Ok(())
 }
 

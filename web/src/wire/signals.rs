@@ -1,11 +1,13 @@
 //! What was measured of a speaker, as clients see it: our own JSON, beside OpenAI's fields.
 
-use models::{Emotion, Measured, Reading, Signals};
+use models::hesitation::Disfluency;
+use models::{Dynamics, Emotion, Measured, Reading, Signals};
 use serde_json::{Map, Value, json};
 
 /// Each signal that was measured, by the name that rules use: its value, how sure its source is (0 to 1), and the source.
 pub(crate) fn to_json(signals: &Signals) -> Value {
-    let Signals { language, emotion, hesitation, pace, pitch, loudness, noise, end_of_turn, transcription } = signals;
+    let Signals { language, emotion, hesitation, disfluencies, pace, pitch, loudness, noise, dynamics, end_of_turn, transcription } =
+        signals;
     let mut map = Map::new();
     put(&mut map, "language", language.as_ref(), |language| json!(language.code()));
     if let Some(measured) = emotion {
@@ -28,6 +30,19 @@ pub(crate) fn to_json(signals: &Signals) -> Value {
     for (name, measured) in [("hesitation", hesitation), ("pace", pace), ("pitch", pitch), ("loudness", loudness), ("noise", noise)] {
         put(&mut map, name, measured.as_ref(), |value| number(*value));
     }
+    if !disfluencies.is_empty() && hesitation.is_some() {
+        let part = |Disfluency { kind, at }: &Disfluency| json!({ "type": kind.name(), "start": number(at.start.as_secs_f32()), "end": number((at.start + at.length).as_secs_f32()) });
+        map["hesitation"]["parts"] = disfluencies.iter().map(part).collect();
+    }
+    if let Some(Dynamics { turn_seconds, turn_trend, talk_ratio, overlap, interruptions, reply_latency }) = dynamics {
+        map.insert(
+            "dynamics".to_owned(),
+            json!({
+                "turn_seconds": number(*turn_seconds), "turn_trend": turn_trend.map(number), "talk_ratio": number(*talk_ratio),
+                "overlap": number(*overlap), "interruptions": interruptions, "reply_latency": reply_latency.map(number),
+            }),
+        );
+    }
     for (name, measured) in [("end_of_turn", end_of_turn), ("transcription", transcription)] {
         put(&mut map, name, measured.as_ref(), |value| number(value.get()));
     }
@@ -48,7 +63,11 @@ fn number(value: f32) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use audio::Probability;
+    use audio::features::Pause;
+    use models::hesitation::DisfluencyKind;
     use models::{EmotionLabel, Language, Trend};
 
     use super::*;
@@ -68,7 +87,20 @@ mod tests {
         let signals = Signals {
             language: Some(Measured::new(Language::ENGLISH, 0.98, "whisper")),
             emotion: Some(Measured::new(emotion, 0.5, "voice+words")),
+            hesitation: Some(Measured::new(0.5, 0.75, "prosody+words")),
+            disfluencies: vec![Disfluency {
+                kind: DisfluencyKind::FilledPause,
+                at: Pause { start: Duration::from_millis(1_250), length: Duration::from_millis(500) },
+            }],
             pitch: Some(Measured::new(181.0, 1.0, "prosody")),
+            dynamics: Some(Dynamics {
+                turn_seconds: 2.5,
+                turn_trend: None,
+                talk_ratio: 0.25,
+                overlap: 0.0,
+                interruptions: 1,
+                reply_latency: Some(0.5),
+            }),
             ..Signals::default()
         };
         assert_eq!(
@@ -79,7 +111,10 @@ mod tests {
                 r#""absolute":{"value":"angry","confidence":0.75,"arousal":0.75,"valence":0.25},"#,
                 r#""relative":{"value":"angry","confidence":0.5,"arousal":0.75,"valence":0.25},"#,
                 r#""trend":{"arousal":0.25,"valence":-0.5}},"#,
-                r#""pitch":{"value":181.0,"confidence":1.0,"source":"prosody"}}"#
+                r#""hesitation":{"value":0.5,"confidence":0.75,"source":"prosody+words","#,
+                r#""parts":[{"type":"filled_pause","start":1.25,"end":1.75}]},"#,
+                r#""pitch":{"value":181.0,"confidence":1.0,"source":"prosody"},"#,
+                r#""dynamics":{"turn_seconds":2.5,"turn_trend":null,"talk_ratio":0.25,"overlap":0.0,"interruptions":1,"reply_latency":0.5}}"#
             )
         );
     }

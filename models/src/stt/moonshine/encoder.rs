@@ -3,10 +3,13 @@
 //! The last block keeps what is said and drops how; the first ones still hold both. So the sums behind a [`Tone`] are taken from these,
 //! in the pass that the words need anyway.
 
+use std::path::PathBuf;
+
 use ort::session::{OutputSelector, RunOptions, Session};
 use ort::value::{DynValue, TensorRef};
 
 use crate::emotion::{Grid, Tone};
+use crate::hesitation::FillerHead;
 use crate::onnx::{failed, open_with_outputs};
 use crate::{ModelError, Weights};
 
@@ -23,9 +26,14 @@ pub(crate) struct Encoder {
 }
 
 impl Encoder {
+    /// Where it is.
+    pub(crate) fn file(weights: &Weights) -> Result<PathBuf, ModelError> {
+        weights.file("moonshine-tiny-en", "encoder_model.ort")
+    }
+
     /// Loads it.
     pub(crate) fn load(weights: &Weights) -> Result<Encoder, ModelError> {
-        let file = weights.file("moonshine-tiny-en", "encoder_model.ort")?;
+        let file = Encoder::file(weights)?;
         Ok(Encoder { session: open_with_outputs(weights, &file, &BLOCKS)? })
     }
 
@@ -50,8 +58,31 @@ impl Encoder {
         for name in BLOCKS {
             blocks.push(encoded[name].try_extract_tensor::<f32>()?.1);
         }
-        let tone = Tone::of_blocks(&blocks, pcm, GRID);
+        let mut tone = Tone::of_blocks(&blocks, pcm, GRID);
+        tone.fillers = FillerHead::moonshine().find(&blocks, pcm, GRID);
         Ok((encoded.remove(HIDDEN).expect("the encoder has this output"), tone))
+    }
+
+    /// All values of each step, one step after the other, and in which of them somebody speaks.
+    pub(crate) fn steps(&mut self, pcm: &[f32]) -> Result<(Vec<f32>, Vec<bool>), ModelError> {
+        let mask = vec![1_i64; pcm.len()];
+        let mut run = || -> ort::Result<Vec<f32>> {
+            let encoded = self.session.run(ort::inputs![
+                "input_values" => TensorRef::from_array_view(([1, pcm.len()], pcm))?,
+                "attention_mask" => TensorRef::from_array_view(([1, mask.len()], &mask[..]))?,
+            ])?;
+            let mut blocks: Vec<&[f32]> = Vec::with_capacity(BLOCKS.len());
+            for name in BLOCKS {
+                blocks.push(encoded[name].try_extract_tensor::<f32>()?.1);
+            }
+            let steps = blocks[0].len() / GRID.width;
+            let of_step = |step: usize| blocks.iter().flat_map(move |block| &block[step * GRID.width..(step + 1) * GRID.width]);
+            Ok((0..steps).flat_map(of_step).copied().collect())
+        };
+        let values = run().map_err(|error| failed("moonshine", error))?;
+        let mut speech = GRID.speech(pcm);
+        speech.resize(values.len() / (BLOCKS.len() * GRID.width), false);
+        Ok((values, speech))
     }
 
     /// The tone of the voice alone, where somebody else hears the words.

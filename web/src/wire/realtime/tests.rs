@@ -5,7 +5,7 @@ use std::time::Duration;
 use audio::codec::g711::Law;
 use audio::{Codec, Rate};
 use bytes::Bytes;
-use models::{Measured, Role, Signals, Usage};
+use models::{Measured, Role, SignalKind, SignalSet, Signals, Usage};
 use proptest::prelude::*;
 use router::Decision;
 use router::limit::{Standing, Standings};
@@ -449,9 +449,10 @@ fn inworlds_wishes_are_taken() {
         "memory": { "enabled": true },
         "backchannel": { "enabled": true },
         "user_id": "u", "metadata": { "tier": "vip" },
-        "echo_cancellation": "on",
+        "echo_cancellation": "on", "signals": ["emotion", "pace"],
     } }));
     assert_eq!(config.echo, EchoCancellation::On);
+    assert_eq!(config.signals, SignalSet::NONE.with(SignalKind::Emotion).with(SignalKind::Pace));
     assert_eq!((config.vocabulary.as_deref(), config.user.as_deref()), (Some("Timbre"), Some("u")));
     assert_eq!(config.language.map(|language| language.to_string()).as_deref(), Some("de"));
     assert_eq!((config.segments, config.metadata.get("tier")), (Segments::Turn, Some(&json!("vip"))));
@@ -472,6 +473,7 @@ fn inworlds_wishes_are_taken() {
         (json!({ "responsiveness": { "initial_wait_timeout_ms": -1 } }), "session.providerData.responsiveness.initial_wait_timeout_ms"),
         (json!({ "events": "none" }), "session.providerData.events"),
         (json!({ "echo_cancellation": true }), "session.providerData.echo_cancellation"),
+        (json!({ "signals": ["emotion", "smell"] }), "session.providerData.signals[1]"),
     ] {
         let wrong = receive(json!({ "type": "session.update", "session": { "providerData": own } })).expect_err("it is wrong");
         assert_eq!(wrong.param.as_deref(), Some(param));

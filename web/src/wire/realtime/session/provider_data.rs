@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use models::Voice;
+use models::{SignalKind, SignalSet, Voice};
 
 use super::{Session, read_language};
 use crate::ApiError;
@@ -24,11 +24,16 @@ impl Session {
     pub(super) fn merge_provider_data(&mut self, own: Option<&mut Fields>) -> Result<(), ApiError> {
         let Some(own) = own else {
             (self.config.segments, self.config.filler) = (self.defaults.segments, self.defaults.filler.clone());
-            self.config.echo = self.defaults.echo;
+            (self.config.echo, self.config.signals) = (self.defaults.echo, self.defaults.signals);
             return Ok(());
         };
         if let Some(events) = own.take("events") {
             events.one_of(&[("standard", ()), ("all", ())])?;
+        }
+        if let Some(signals) = own.take("signals") {
+            let kinds = SignalKind::ALL.map(|kind| (kind.name(), kind));
+            let wanted = signals.array()?.into_iter().map(|name| name.one_of(&kinds));
+            self.config.signals = wanted.collect::<Result<Vec<_>, _>>()?.into_iter().fold(SignalSet::NONE, SignalSet::with);
         }
         if let Some(echo) = own.take("echo_cancellation") {
             use EchoCancellation::{Auto, Off, On};

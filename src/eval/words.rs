@@ -1,0 +1,91 @@
+//! How well the words of callers are heard, and at what cost: every recogniser that runs here, over a clear line, a telephone and in noise.
+//!
+//! Who speaks English is heard as English where the recogniser does not find that out by itself.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Instant;
+
+use anyhow::Context;
+use audio::Rate;
+use models::stt::{ENGINES, Engine};
+use models::{Hint, Language, Transcriber};
+use tokio::runtime::Handle;
+
+use super::manifest::Entry;
+use super::sound::{Chance, noises, telephone, with_noise};
+use super::{Given, Section};
+use crate::bench::quantiles::Quantiles;
+use crate::bench::words::WordErrors;
+use crate::bench::{process, stt};
+
+/// What a voice comes through.
+const LINES: [&str; 3] = ["clean", "telephone", "noise, 10 dB"];
+/// Collections: sentences read aloud, prompts and digits that came over a telephone already.
+const FOLDERS: [&str; 3] = ["stt/en/librispeech_other", "tel/asterisk", "tel/fsdd"];
+
+/// What one recogniser made of one recording, over one line.
+struct Heard {
+    errors: WordErrors,
+    /// Of the sound, of the CPU, and from its end to its words, seconds.
+    sound: f64,
+    cpu: f64,
+    wait: f64,
+}
+
+pub(super) fn run(given: &Given) -> anyhow::Result<Option<Section>> {
+    let mut of_folder: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
+    for folder in FOLDERS {
+        let those = given.entries.iter().filter(|entry| entry.file.starts_with(folder) && entry.says("text").is_some());
+        those.for_each(|entry| of_folder.entry(folder).or_default().push(entry));
+    }
+    if of_folder.is_empty() {
+        return Ok(None);
+    }
+    let noises = noises(given.entries)?;
+    let mut text = String::from(
+        "## Words\n\nWord error rate (numbers in words or figures alike), CPU per second of sound, and the time from the end of the sound to its \
+         words where nothing was drafted before, p50 / p95, one thread.\n\n| recordings | line | recogniser | WER | CPU | words after |\n\
+         |---|---|---|---|---|---|\n",
+    );
+    for engine in ENGINES {
+        let transcriber = (engine.build)(given.weights, 1).with_context(|| format!("{} cannot be loaded", engine.name))?;
+        for (folder, entries) in &of_folder {
+            // What came over a telephone is not sent over another.
+            let lines = if folder.starts_with("tel/") { 1 } else { LINES.len() };
+            for (line, shown) in LINES.iter().enumerate().take(lines) {
+                let heard =
+                    entries.iter().map(|entry| hear(&*transcriber, engine, entry, line, &noises)).collect::<anyhow::Result<Vec<_>>>()?;
+                let row = row(&heard);
+                eprintln!("{folder}, {shown}, {}: {row}", engine.name);
+                let shown = if lines == 1 { "as recorded" } else { shown };
+                let _ = writeln!(text, "| {folder}, {} | {shown} | {} | {row} |", heard.len(), engine.name);
+            }
+        }
+    }
+    Ok(Some(Section { text, plots: Vec::new() }))
+}
+
+fn hear(transcriber: &dyn Transcriber, engine: &Engine, entry: &Entry, line: usize, noises: &[Vec<f32>]) -> anyhow::Result<Heard> {
+    let pcm = entry.sound()?;
+    let pcm = match line {
+        0 => pcm,
+        1 => telephone(&pcm),
+        _ => with_noise(&pcm, &noises[Chance::of(&entry.file).below(noises.len())], 10.0),
+    };
+    let sound = pcm.len() as f64 / f64::from(Rate::MODEL.hz());
+    let language = (engine.name != "auto").then_some(Language::ENGLISH);
+    let (cpu, begins) = (process::cpu(std::process::id())?, Instant::now());
+    let heard = Handle::current().block_on(stt::hear(transcriber, pcm, Hint { language, ..Hint::default() }))?;
+    let wait = begins.elapsed().as_secs_f64();
+    let cpu = process::cpu(std::process::id())?.saturating_sub(cpu).as_secs_f64();
+    let errors = WordErrors::between(entry.says("text").unwrap_or_default(), &heard.text);
+    Ok(Heard { errors, sound, cpu, wait })
+}
+
+fn row(heard: &[Heard]) -> String {
+    let errors: WordErrors = heard.iter().map(|heard| heard.errors).sum();
+    let cpu = heard.iter().map(|heard| heard.cpu).sum::<f64>() / heard.iter().map(|heard| heard.sound).sum::<f64>();
+    let waits = Quantiles::new(heard.iter().map(|heard| heard.wait));
+    format!("{:.1} % | {cpu:.3} | {}", errors.rate() * 100.0, waits.milliseconds())
+}
