@@ -7,9 +7,13 @@
 //! it takes. A caller who speaks into our answer silences it at once; it is given up only where a voice said a word of its own, not for a
 //! cough, a laugh, an "mm-hm", music or a keyboard: then it goes on where it stopped.
 
+mod ending;
+
 use std::num::NonZeroU32;
 
 use audio::{ActivityEvent, Probability, Rate, Samples};
+
+use self::ending::Habit;
 
 /// Number of an answer within its call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,9 +48,9 @@ pub enum Ends {
 
 impl Ends {
     /// For callers who are to be answered at once.
-    pub const HIGH: Ends = Ends::Judged { sure: Rate::MODEL.samples_in_ms(150), unsure: Rate::MODEL.samples_in_ms(1_000) };
+    pub const HIGH: Ends = Ends::Judged { sure: Rate::MODEL.samples_in_ms(250), unsure: Rate::MODEL.samples_in_ms(1_000) };
     /// Between the two.
-    pub const MEDIUM: Ends = Ends::Judged { sure: Rate::MODEL.samples_in_ms(200), unsure: Rate::MODEL.samples_in_ms(1_800) };
+    pub const MEDIUM: Ends = Ends::Judged { sure: Rate::MODEL.samples_in_ms(300), unsure: Rate::MODEL.samples_in_ms(1_800) };
     /// For callers who are to be let finish.
     pub const LOW: Ends = Ends::Judged { sure: Rate::MODEL.samples_in_ms(600), unsure: Rate::MODEL.samples_in_ms(3_000) };
 }
@@ -66,6 +70,8 @@ pub enum Input {
         over: Probability,
         /// What was heard, where known.
         words: Option<String>,
+        /// How far into the pause its sound still stood out of the room.
+        tail: Samples,
     },
     /// The client ends the turn.
     Commit,
@@ -130,7 +136,7 @@ pub enum Output {
 /// What a pause is asked, and at which silences: shorter ones lie between any two words, and later the sound before the pause is leaving
 /// the model's sight. Measured on read speech, more questions change few answers, and each costs as much as hearing three
 /// seconds.
-pub(crate) const QUESTIONS: [(Samples, Output); 5] = [
+const QUESTIONS: [(Samples, Output); 5] = [
     (Rate::MODEL.samples_in_ms(64), Output::Draft),
     (Rate::MODEL.samples_in_ms(128), Output::Ask { early: true }),
     (Rate::MODEL.samples_in_ms(256), Output::Ask { early: true }),
@@ -148,6 +154,10 @@ const VOICE: f32 = 0.6;
 const WORD: Samples = Rate::MODEL.samples_in_ms(120);
 /// Where a turn is this likely over, its answer is begun.
 const LIKELY: f32 = 0.5;
+/// Who speaks again this soon after the end of their turn, before anything was answered, was cut off.
+const CUT_OFF: Samples = Rate::MODEL.samples_in_ms(1_500);
+/// A shorter pause lies between words, and tells nothing of how its caller pauses.
+const PAUSE: Samples = Rate::MODEL.samples_in_ms(128);
 /// Silence after which a sound without words was none of our business.
 const FALSE_ALARM: Samples = Rate::MODEL.samples_in_ms(200);
 /// The same where its words are still awaited.
@@ -156,8 +166,19 @@ const FORGOTTEN: Samples = Rate::MODEL.samples_in_ms(600);
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Caller {
     Silent,
-    Speaking { onset: Samples, doubt: Option<Doubt> },
-    Pausing { onset: Samples, doubt: Option<Doubt>, since: Samples, asked: usize, needed: Option<Samples> },
+    Speaking {
+        onset: Samples,
+        doubt: Option<Doubt>,
+    },
+    Pausing {
+        onset: Samples,
+        doubt: Option<Doubt>,
+        since: Samples,
+        asked: usize,
+        /// The surest that the pause was the end, by its sound.
+        over: Probability,
+        needed: Option<Samples>,
+    },
 }
 
 /// What is known of a sound over our answer that may be meant for us or not. Once it is, there is no doubt, and the client is told.
@@ -194,12 +215,15 @@ pub struct Conversation {
     reply: Reply,
     /// A turn ended while an answer that may not be interrupted was in progress.
     owed: bool,
+    habit: Habit,
+    /// Where the speech of the last turn ended, while nothing was answered to it.
+    ended: Option<Samples>,
 }
 
 impl Conversation {
     /// A call in which nobody has spoken.
     pub fn new(rules: Rules) -> Conversation {
-        Conversation { rules, caller: Caller::Silent, reply: Reply::None, owed: false }
+        Conversation { rules, caller: Caller::Silent, reply: Reply::None, owed: false, habit: Habit::default(), ended: None }
     }
 
     /// Other rules from now on, and what they ask for at once.
@@ -226,7 +250,7 @@ impl Conversation {
             Input::Voice(event) => self.voice(event),
             Input::Window(speech) => self.window(now, speech),
             Input::Words(words) => self.words(words.as_deref()),
-            Input::Judged { over, words } => self.judged(now, over, words.as_deref()),
+            Input::Judged { over, words, tail } => self.judged(now, over, words.as_deref(), tail),
             Input::Commit => self.commit(now),
             Input::Cleared => self.cleared(),
             Input::ReplyBegan(id) => {
@@ -237,6 +261,7 @@ impl Conversation {
             Input::ReplySpeaks(id) => {
                 if self.reply == Reply::Thinking(id) {
                     self.reply = Reply::Speaking(id);
+                    self.ended = None;
                 }
                 Vec::new()
             }
@@ -255,6 +280,9 @@ impl Conversation {
     fn voice(&mut self, event: ActivityEvent) -> Vec<Output> {
         match (event, self.caller) {
             (ActivityEvent::Started { at, from }, _) => {
+                if let Some(pause) = self.ended.take().map(|ended| at.saturating_sub(ended)).filter(|pause| *pause < CUT_OFF) {
+                    self.habit.learn(pause);
+                }
                 let mut outputs = vec![Output::Hear { from }];
                 let held = match self.reply {
                     Reply::Thinking(id) | Reply::Speaking(id) if self.rules.interrupt => {
@@ -272,10 +300,14 @@ impl Conversation {
                 outputs
             }
             (ActivityEvent::Paused { at }, Caller::Speaking { onset, doubt }) => {
-                self.caller = Caller::Pausing { onset, doubt, since: at, asked: 0, needed: None };
+                self.caller = Caller::Pausing { onset, doubt, since: at, asked: 0, over: Probability::ZERO, needed: None };
                 Vec::new()
             }
-            (ActivityEvent::Resumed { .. }, Caller::Pausing { onset, doubt, asked, .. }) => {
+            (ActivityEvent::Resumed { at }, Caller::Pausing { onset, doubt, since, asked, .. }) => {
+                let pause = at.saturating_sub(since);
+                if pause >= PAUSE {
+                    self.habit.learn(pause);
+                }
                 self.caller = Caller::Speaking { onset, doubt };
                 if asked > 0 { vec![Output::GoOn] } else { Vec::new() }
             }
@@ -303,7 +335,7 @@ impl Conversation {
                     Some(_) | None => Vec::new(),
                 }
             }
-            Caller::Pausing { onset, doubt, since, asked, needed } => {
+            Caller::Pausing { onset, doubt, since, asked, needed, .. } => {
                 let silence = now.saturating_sub(*since);
                 if doubt.is_some() {
                     let short = since.saturating_sub(*onset) < WORD;
@@ -339,7 +371,7 @@ impl Conversation {
         }
     }
 
-    fn judged(&mut self, now: Samples, over: Probability, words: Option<&str>) -> Vec<Output> {
+    fn judged(&mut self, now: Samples, over: Probability, words: Option<&str>, tail: Samples) -> Vec<Output> {
         let Caller::Pausing { doubt, asked: 1.., .. } = self.caller else { return Vec::new() };
         let mut outputs = Vec::new();
         if let Some(doubt) = doubt {
@@ -348,13 +380,14 @@ impl Conversation {
             }
             outputs = self.give_way();
         }
-        let Caller::Pausing { since: at, needed, .. } = &mut self.caller else { return outputs };
+        let Caller::Pausing { since: at, over: surest, needed, .. } = &mut self.caller else { return outputs };
         let at = *at;
-        let over = words.map_or(over, |words| weigh(over, words)).get();
+        if over > *surest {
+            *surest = over;
+        }
+        let odds = ending::odds(*surest, words);
         if let Ends::Judged { sure, unsure } = self.rules.ends {
-            // Half sure takes an eighth of the wait: most of it is for the clearly unfinished.
-            let doubt = (1.0 - over).powi(3);
-            let wait = Samples(sure.0 + ((unsure.0.saturating_sub(sure.0)) as f32 * doubt) as u64);
+            let wait = ending::wait(odds, (sure, unsure), self.habit, tail);
             *needed = Some(wait);
             if now.saturating_sub(at) >= wait {
                 outputs.extend(self.end_turn(at));
@@ -362,7 +395,7 @@ impl Conversation {
             }
         }
         let free = self.rules.respond && !self.owed && self.reply == Reply::None;
-        if free && over >= LIKELY && words.is_some_and(|words| !words.trim().is_empty()) {
+        if free && ending::likelihood(odds) >= LIKELY && words.is_some_and(|words| !words.trim().is_empty()) {
             outputs.push(Output::Prepare { at });
         }
         outputs
@@ -384,7 +417,7 @@ impl Conversation {
     }
 
     fn cleared(&mut self) -> Vec<Output> {
-        self.caller = Caller::Silent;
+        (self.caller, self.ended) = (Caller::Silent, None);
         match self.reply {
             Reply::Held(id) => {
                 self.reply = Reply::Speaking(id);
@@ -427,36 +460,13 @@ impl Conversation {
         let mut outputs = self.give_way();
         self.caller = Caller::Silent;
         let busy = self.reply != Reply::None;
+        self.ended = Some(at);
         if self.rules.respond && busy {
             self.owed = true;
         }
         outputs.push(Output::EndTurn { at, respond: self.rules.respond && !busy });
         outputs
     }
-}
-
-/// Words say what the voice does not: who stops at "and" or "um" has not finished.
-fn weigh(over: Probability, words: &str) -> Probability {
-    const UNFINISHED: &[&str] = &[
-        "a", "an", "and", "as", "at", "because", "but", "by", "er", "erm", "for", "from", "hm", "hmm", "i'm", "if", "in", "into", "is",
-        "like", "my", "of", "on", "or", "our", "so", "than", "that", "the", "their", "then", "this", "to", "uh", "uhm", "um", "was",
-        "were", "when", "which", "while", "who", "whose", "with", "your",
-    ];
-    let trimmed = words.trim_end();
-    let last = trimmed.rsplit(char::is_whitespace).next().unwrap_or_default();
-    let bare = last.trim_matches(|c: char| !c.is_alphanumeric() && c != '\'').to_lowercase();
-    let factor = if UNFINISHED.contains(&bare.as_str()) || trimmed.ends_with([',', '-', '\u{2014}', '\u{2026}']) || trimmed.ends_with("...")
-    {
-        0.3
-    } else if trimmed.ends_with(['?', '\u{ff1f}']) {
-        return Probability::new(1.0 - (1.0 - over.get()) * 0.7);
-    } else if !trimmed.is_empty() && !trimmed.ends_with(['.', '!', '"', '\u{3002}', '\u{ff01}']) {
-        // Recognisers that punctuate leave the full stop away where a sentence seems to go on.
-        0.7
-    } else {
-        1.0
-    };
-    Probability::new(over.get() * factor)
 }
 
 /// Sounds of listening, not of taking the word: or what recognisers make of a cough and a laugh ("you", above all).

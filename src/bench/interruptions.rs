@@ -155,7 +155,7 @@ impl Ears {
                             let (words, took) = self.words(&pcm[from.0 as usize..now.0 as usize], glance).await?;
                             let input = match output {
                                 Output::Listen => Input::Words(Some(words)),
-                                _ => Input::Judged { over: Probability::new(0.5), words: Some(words) },
+                                _ => Input::Judged { over: Probability::new(0.5), words: Some(words), tail: Samples(0) },
                             };
                             underway = Some((now + ms(took.as_millis() as u64), input));
                         }

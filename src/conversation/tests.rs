@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// Plays a script of `ms event` lines through a call with semantic turns and compares what it asks for, in ms.
+/// Plays a script of `ms event` lines through a call with semantic turns and compares what it asks for, in ms. `judged 0.9/60 words`: the
+/// sound stood out of the room for 60 ms of the pause.
 fn check(rules: Rules, script: &str, expected: &str) {
     let ms = |samples: Samples| samples.ms(Rate::MODEL);
     let at = |ms: u64| Rate::MODEL.samples_in_ms(ms);
@@ -24,7 +25,9 @@ fn check(rules: Rules, script: &str, expected: &str) {
             "judged" => {
                 let (over, words) = rest.split_once(' ').unwrap_or((rest, ""));
                 let words = (!words.is_empty()).then(|| words.to_owned());
-                Input::Judged { over: Probability::new(over.parse().expect("a probability")), words }
+                let (over, tail) = over.split_once('/').unwrap_or((over, "0"));
+                let over = Probability::new(over.parse().expect("a probability"));
+                Input::Judged { over, words, tail: at(tail.parse().expect("ms")) }
             }
             "commit" => Input::Commit,
             "clear" => Input::Cleared,
@@ -91,6 +94,44 @@ fn unfinished_words_hold_the_turn_open() {
         SEMANTIC,
         &format!("{pause}1200 judged 0.95 I would like to go home."),
         "0 hear, 0 announce 0, 1064 draft, 1128 ask, 1200 end 1000 respond",
+    );
+}
+
+#[test]
+fn silence_is_counted_from_where_the_sound_sinks() {
+    let pause = "0 start\n1000 pause\n1064 window\n1128 window\n1140 judged 0.99/";
+    let begins = "0 hear, 0 announce 0, 1064 draft, 1128 ask";
+    for (tail, ends) in [(0, ", 1170 end 1000 respond"), (60, ", 1230 end 1000 respond"), (120, ", 1300 end 1000 respond")] {
+        check(SEMANTIC, &format!("{pause}{tail}\n1170 window\n1230 window\n1300 window"), &format!("{begins}{ends}"));
+    }
+}
+
+#[test]
+fn who_pauses_long_in_the_middle_of_turns_is_given_longer() {
+    // Rather over than not: of a caller nobody knows, that takes 634 ms of silence.
+    let unsure = |at: u64| format!("{at} pause\n{} window\n{} window\n{} judged 0.7\n", at + 64, at + 128, at + 150);
+    check(
+        SEMANTIC,
+        &format!("0 start\n{}1600 window\n1640 window", unsure(1_000)),
+        "0 hear, 0 announce 0, 1064 draft, 1128 ask, 1600 ask, 1640 end 1000 respond",
+    );
+    check(
+        SEMANTIC,
+        &format!("0 start\n1000 pause\n2900 resume\n3000 pause\n4900 resume\n{}5800 window\n6120 window", unsure(5_000)),
+        "0 hear, 0 announce 0, 5064 draft, 5128 ask, 5800 ask, 6120 end 5000 respond",
+    );
+    // Who was cut off has paused, too; who speaks again later has not.
+    let ended = "0 start\n1000 pause\n1064 window\n1128 window\n1170 judged 0.99\n";
+    let first = "0 hear, 0 announce 0, 1064 draft, 1128 ask, 1170 end 1000 respond";
+    check(
+        SEMANTIC,
+        &format!("{ended}1900 start\n{}2700 window\n2830 window", unsure(2_000)),
+        &format!("{first}, 1900 hear, 1900 announce 1900, 2064 draft, 2128 ask, 2700 ask, 2830 end 2000 respond"),
+    );
+    check(
+        SEMANTIC,
+        &format!("{ended}2600 start\n{}3640 window", unsure(3_000)),
+        &format!("{first}, 2600 hear, 2600 announce 2600, 3064 draft, 3128 ask, 3640 end 3000 respond"),
     );
 }
 

@@ -31,7 +31,7 @@ pub(super) struct Hearing {
     echo: Option<Echo>,
     cleaner: Option<Cleaner>,
     judge: VoiceJudge,
-    activity: Activity,
+    pub(super) activity: Activity,
     decoded: Vec<f32>,
     /// 16 kHz sound not yet cut into windows.
     pending: VecDeque<f32>,

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, PoisonError};
 
+use audio::features::tail;
 use audio::{Probability, Rate, Samples};
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -18,12 +19,18 @@ use crate::conversation::Input;
 const LIKELY: f32 = 0.5;
 /// Where it is busy, a pause that sounded less final than this is not asked about again.
 const HARDLY: f32 = 0.1;
+/// What is taken of a pause whose sound nobody judges: most that are long enough to be asked about end a turn.
+const UNJUDGED: Probability = Probability::new(0.85);
+/// Sound before a pause that is judged, and by which the room is known: eight seconds at 16 kHz.
+const JUDGED: usize = 8 * Rate::MODEL.hz() as usize;
 
 /// A pause being judged: by its sound and by its words, both at once where the transcriber has time.
 pub(super) struct Judging {
     pub sound: Option<BoxFuture<'static, Result<Probability, ModelError>>>,
     over: Option<Probability>,
     words: Words,
+    /// How far into the pause its sound still stood out of the room.
+    tail: Samples,
 }
 
 /// What is known of the words before a pause.
@@ -73,7 +80,7 @@ impl Session {
             && let Some(utterance) = &mut self.hearing.utterance
         {
             utterance.pause();
-            self.judging = Some(Judging { sound: None, over: None, words: Words::Awaited });
+            self.judging = Some(Judging { sound: None, over: None, words: Words::Awaited, tail: Samples(0) });
         }
     }
 
@@ -88,10 +95,9 @@ impl Session {
         if spared && semantic && attention == Attention::Busy && utterance.announced {
             return Ok(());
         }
-        let sound = self.engines.turn.as_ref().filter(|_| semantic).map(|turn| {
-            let eight_seconds = 8 * Rate::MODEL.hz() as usize;
-            turn.end_of_turn(utterance.pcm[utterance.pcm.len().saturating_sub(eight_seconds)..].to_vec())
-        });
+        let latest = &utterance.pcm[utterance.pcm.len().saturating_sub(JUDGED)..];
+        let tail = self.hearing.activity.silence().map_or(Samples(0), |silence| tail(latest, Rate::MODEL, silence));
+        let sound = self.engines.turn.as_ref().filter(|_| semantic).map(|turn| turn.end_of_turn(latest.to_vec()));
         let words = match self.judging.take().map(|judging| judging.words) {
             // Nothing was said since they were asked for.
             Some(words @ (Words::Known(_) | Words::Awaited)) => words,
@@ -106,8 +112,8 @@ impl Session {
             utterance.pause();
         }
         // Without a judge by sound, the length of the pause and the words decide.
-        let over = sound.is_none().then(|| Probability::new(0.5));
-        self.judging = Some(Judging { sound, over, words });
+        let over = sound.is_none().then_some(UNJUDGED);
+        self.judging = Some(Judging { sound, over, words, tail });
         // Where nobody is waited for, the answer is there already.
         Box::pin(self.judged()).await
     }
@@ -123,7 +129,7 @@ impl Session {
     pub(super) async fn judged_by_sound(&mut self, over: Result<Probability, ModelError>) -> Told {
         let over = over.unwrap_or_else(|error| {
             warn!(call = %self.id, %error, "A pause could not be judged by its sound.");
-            Probability::new(0.5)
+            UNJUDGED
         });
         if let Some(judging) = &mut self.judging {
             judging.sound = None;
@@ -141,15 +147,15 @@ impl Session {
 
     /// Tells the conversation once both the sound and the words have spoken.
     async fn judged(&mut self) -> Told {
-        let Some(Judging { over: Some(over), words, .. }) = &self.judging else { return Ok(()) };
+        let Some(Judging { over: Some(over), words, tail, .. }) = &self.judging else { return Ok(()) };
         let words = match words {
             Words::Awaited => return Ok(()),
             Words::Never | Words::IfLikely => None,
             Words::Known(words) => Some(words.clone()),
         };
-        let over = *over;
+        let (over, tail) = (*over, *tail);
         debug!(call = %self.id, over = over.get(), words = words.as_deref(), at_ms = self.hearing.now().ms(Rate::MODEL), "A pause was judged.");
-        self.decide(Input::Judged { over, words }).await
+        self.decide(Input::Judged { over, words, tail }).await
     }
 
     /// The transcriber said something of what is still being said.

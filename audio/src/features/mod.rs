@@ -4,10 +4,12 @@ mod dtmf;
 mod energy;
 mod noise;
 mod pitch;
+mod tail;
 mod tempo;
 
 pub use dtmf::Dtmf;
 pub use energy::{HOP_MS, db, levels};
 pub use noise::{Noise, Pause};
 pub use pitch::{PITCH_HOP_MS, Pitch};
+pub use tail::tail;
 pub use tempo::nuclei;

@@ -3,12 +3,13 @@
 //! No clock is read but to measure what a question costs: sound comes every 20 ms, as from a microphone, and an answer is there so long
 //! after it was asked for. What a model says of a stretch of sound is asked for once and kept for the next way.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context;
+use audio::features::tail;
 use audio::{Activity, ActivityEvent, ActivityRules, Frame, Probability, Rate, Samples};
 use futures::{StreamExt, stream};
 use models::turn::SmartTurn;
@@ -16,8 +17,9 @@ use models::vad::{VoiceDetector, VoiceState, WINDOW};
 use models::{Heard, Hint, Language, Sound, Transcriber, TurnDetector, Weights};
 use tokio::runtime::Handle;
 
-use crate::bench::{quiet, speech};
-use crate::conversation::{Conversation, Input, Output, QUESTIONS};
+use super::super::manifest::Entry;
+use crate::bench::{Quantiles, quiet, speech};
+use crate::conversation::{Conversation, Input, Output};
 
 /// Quiet before a clip: the detector has to notice the onset.
 const LEAD_IN: Samples = Rate::MODEL.samples_in_ms(300);
@@ -37,9 +39,9 @@ pub(super) struct Ears {
     transcriber: Arc<dyn Transcriber>,
     runtime: Handle,
     /// Seconds of each question to Smart Turn.
-    pub(super) judging: RefCell<Vec<f64>>,
-    /// Seconds that passes over words took, and of the speech in them.
-    pub(super) hearing: Cell<(f64, f64)>,
+    judging: RefCell<Vec<f64>>,
+    /// Seconds of each pass over words, for a second of speech.
+    hearing: RefCell<Vec<f64>>,
 }
 
 /// What the answers to questions take, in the time of the sound.
@@ -51,6 +53,11 @@ pub(super) struct Pace {
     pub(super) hearing: f64,
 }
 
+impl Pace {
+    /// Answers that are there at once.
+    pub(super) const INSTANT: Pace = Pace { judging: Samples(0), hearing: 0.0 };
+}
+
 impl Ears {
     pub(super) fn load(weights: &Weights) -> anyhow::Result<Ears> {
         let engine = models::stt::ENGINES.iter().find(|engine| engine.name == "moonshine").context("there is no Moonshine here")?;
@@ -60,22 +67,19 @@ impl Ears {
             transcriber: (engine.build)(weights, 1)?,
             runtime: Handle::try_current().context("turns are evaluated where there is a runtime")?,
             judging: RefCell::default(),
-            hearing: Cell::default(),
+            hearing: RefCell::default(),
         })
     }
 
-    /// What questions took, so far: the median of Smart Turn's, the mean of the others'.
+    /// What questions take on a machine that has nothing else to do: a tenth of those so far took less.
     pub(super) fn pace(&self) -> Pace {
-        let mut judging = self.judging.borrow().clone();
-        judging.sort_unstable_by(f64::total_cmp);
-        let median = judging.get(judging.len() / 2).copied().unwrap_or_default();
-        let (took, heard) = self.hearing.get();
-        Pace { judging: Samples((median * f64::from(Rate::MODEL.hz())) as u64), hearing: took / heard.max(1.0) }
+        let quick = |took: &RefCell<Vec<f64>>| Quantiles::new(took.borrow().iter().copied()).at(0.1).unwrap_or_default();
+        Pace { judging: Samples((quick(&self.judging) * f64::from(Rate::MODEL.hz())) as u64), hearing: quick(&self.hearing) }
     }
 
     fn over(&self, pcm: &[f32]) -> anyhow::Result<Probability> {
         let began = Instant::now();
-        let over = self.runtime.block_on(self.turn.end_of_turn(pcm[pcm.len().saturating_sub(LISTENED)..].to_vec()))?;
+        let over = self.runtime.block_on(self.turn.end_of_turn(pcm.to_vec()))?;
         self.judging.borrow_mut().push(began.elapsed().as_secs_f64());
         Ok(over)
     }
@@ -87,8 +91,7 @@ impl Ears {
         let mut heard = self.transcriber.transcribe(sound, hint);
         let began = Instant::now();
         let heard = self.runtime.block_on(heard.next()).context("the transcriber left")??;
-        let (took, seconds) = self.hearing.get();
-        self.hearing.set((took + began.elapsed().as_secs_f64(), seconds + pcm.len() as f64 / f64::from(Rate::MODEL.hz())));
+        self.hearing.borrow_mut().push(began.elapsed().as_secs_f64() * f64::from(Rate::MODEL.hz()) / pcm.len() as f64);
         match heard {
             Heard::Glanced(text) => Ok(text),
             Heard::Partial(partial) | Heard::Paused(partial) => Ok(partial.text),
@@ -108,25 +111,9 @@ pub(super) enum Fate {
     Open,
 }
 
-/// One pause, and what was asked in it.
-pub(super) struct Pause {
-    since: Samples,
-    questions: usize,
-    /// How long it lasted; `None`: it is the end of the speech.
-    pub(super) length: Option<Samples>,
-    pub(super) asked: Vec<Asked>,
-}
-
-/// The answers to a question.
-pub(super) struct Asked {
-    /// The silence before it.
-    pub(super) silence: Samples,
-    pub(super) over: Probability,
-    pub(super) words: String,
-}
-
 /// A clip as a microphone would send it, and what the models hear in it.
 pub(super) struct Clip<'a> {
+    pub(super) speaker: String,
     ears: &'a Ears,
     pcm: Vec<f32>,
     /// Where the speech ends, by its energy.
@@ -138,22 +125,36 @@ pub(super) struct Clip<'a> {
 }
 
 impl Clip<'_> {
-    /// `None` where nobody speaks in `pcm`.
-    pub(super) fn new<'a>(ears: &'a Ears, pcm: &[f32]) -> anyhow::Result<Option<Clip<'a>>> {
+    /// `None` where nobody speaks in the recording.
+    pub(super) fn of<'a>(ears: &'a Ears, entry: &Entry) -> anyhow::Result<Option<Clip<'a>>> {
+        let pcm = &entry.sound()?;
         let Some((_, end)) = speech(pcm, Rate::MODEL) else { return Ok(None) };
         let mut all = quiet(LEAD_IN.0 as usize);
         all.extend_from_slice(pcm);
         all.extend(quiet(LEAD_OUT.0 as usize));
         let mut state = VoiceState::default();
         let voice = all.as_chunks::<WINDOW>().0.iter().map(|window| ears.detector.voice(&mut state, window)).collect::<Result<_, _>>()?;
-        Ok(Some(Clip { ears, pcm: all, end: LEAD_IN + Samples(end as u64), voice, sound: RefCell::default(), words: RefCell::default() }))
+        Ok(Some(Clip {
+            speaker: entry.speaker.clone(),
+            ears,
+            pcm: all,
+            end: LEAD_IN + Samples(end as u64),
+            voice,
+            sound: RefCell::default(),
+            words: RefCell::default(),
+        }))
+    }
+
+    /// The sound of the utterance before `now` that a pause is judged by.
+    fn latest(&self, from: Samples, now: Samples) -> &[f32] {
+        &self.pcm[(from.0 as usize).max((now.0 as usize).saturating_sub(LISTENED))..now.0 as usize]
     }
 
     fn over(&self, from: Samples, now: Samples) -> anyhow::Result<Probability> {
         if let Some(over) = self.sound.borrow().get(&(from, now)) {
             return Ok(*over);
         }
-        let over = self.ears.over(&self.pcm[from.0 as usize..now.0 as usize])?;
+        let over = self.ears.over(self.latest(from, now))?;
         self.sound.borrow_mut().insert((from, now), over);
         Ok(over)
     }
@@ -191,7 +192,9 @@ impl Clip<'_> {
                         Output::Draft => draft = Some((now, at + self.hearing(from, now, pace))),
                         Output::Ask { .. } => {
                             let (until, ready) = *draft.get_or_insert((now, at + self.hearing(from, now, pace)));
-                            let input = Input::Judged { over: self.over(from, now)?, words: Some(self.words(from, until)?) };
+                            let silence = activity.silence().unwrap_or_default();
+                            let tail = tail(self.latest(from, now), Rate::MODEL, silence);
+                            let input = Input::Judged { over: self.over(from, now)?, words: Some(self.words(from, until)?), tail };
                             due = Some((ready.max(at + pace.judging), input));
                         }
                         Output::GoOn => (draft, due) = (None, None),
@@ -222,6 +225,17 @@ impl Clip<'_> {
         Samples(((until - from).0 as f64 * pace.hearing) as u64)
     }
 
+    /// What becomes of it where so much silence ends a turn, whatever it sounds like.
+    pub(super) fn silenced(&self, silence: Samples) -> Fate {
+        let mut activity = Activity::new(ActivityRules { silence: Samples(u64::MAX), ..ActivityRules::default() });
+        let ends = |(index, speech): (usize, &Probability)| {
+            let _ = activity.push(*speech);
+            let now = Samples((index + 1) as u64 * WINDOW as u64);
+            activity.silence().filter(|pause| *pause >= silence).map(|_| self.fate(arrival(now)))
+        };
+        self.voice.iter().enumerate().find_map(ends).unwrap_or(Fate::Open)
+    }
+
     /// What becomes of it where Smart Turn alone decides, once in each pause.
     pub(super) fn judged(&self, silence: Samples, pace: Pace) -> anyhow::Result<Fate> {
         let mut activity = Activity::new(ActivityRules { silence: Samples(u64::MAX), ..ActivityRules::default() });
@@ -247,34 +261,6 @@ impl Clip<'_> {
             }
         }
         Ok(Fate::Open)
-    }
-
-    /// Every pause of the speech that lasts long enough to be asked about, the one behind it last.
-    pub(super) fn pauses(&self) -> anyhow::Result<Vec<Pause>> {
-        let mut activity = Activity::new(ActivityRules { silence: Samples(u64::MAX), ..ActivityRules::default() });
-        let (mut from, mut pauses, mut draft) = (Samples(0), Vec::<Pause>::new(), Samples(0));
-        for (index, speech) in self.voice.iter().enumerate() {
-            let now = Samples((index + 1) as u64 * WINDOW as u64);
-            match activity.push(*speech) {
-                Some(ActivityEvent::Started { from: at, .. }) => from = at,
-                Some(ActivityEvent::Paused { at }) => pauses.push(Pause { since: at, questions: 0, length: None, asked: Vec::new() }),
-                Some(ActivityEvent::Resumed { at }) => {
-                    pauses.iter_mut().for_each(|pause| pause.length = pause.length.or(Some(at - pause.since)))
-                }
-                Some(ActivityEvent::Ended { .. }) | None => {}
-            }
-            let (Some(silence), Some(pause)) = (activity.silence(), pauses.last_mut()) else { continue };
-            match QUESTIONS.get(pause.questions) {
-                Some((at, Output::Draft)) if silence >= *at => (draft, pause.questions) = (now, pause.questions + 1),
-                Some((at, _)) if silence >= *at => {
-                    pause.questions += 1;
-                    pause.asked.push(Asked { silence, over: self.over(from, now)?, words: self.words(from, draft)? });
-                }
-                Some(_) | None => {}
-            }
-        }
-        pauses.retain(|pause| !pause.asked.is_empty());
-        Ok(pauses)
     }
 }
 
