@@ -21,8 +21,8 @@ const SURE: f32 = 0.9;
 /// on two seconds of English it is 0.45 to 0.9 sure, on eleven other languages 0.1 to 0.6 (2026-11).
 const HALF_ENGLISH: f32 = 0.52;
 const FLUENCY: f32 = 16.0;
-/// Its sureness by itself is worth no more than this, as a logarithm of odds.
-const MOST_FLUENT: f32 = 4.0;
+/// Its sureness by itself is worth no more than this, as logarithms of odds: less against English, which is halting and noisy, too.
+const FLUENT: std::ops::RangeInclusive<f32> = -3.0..=4.0;
 
 /// English by `fast`, every other language by `wide`, which also tells which language it is.
 pub struct Auto<F, W> {
@@ -123,7 +123,7 @@ impl<F, W> Auto<F, W> {
 /// What the words of the fast engine tell.
 fn by_words(hint: &Hint, heard: &Utterance) -> Told {
     let sure = heard.confidence.map_or(HALF_ENGLISH, audio::Probability::get);
-    let odds = (FLUENCY * (sure - HALF_ENGLISH)).clamp(-MOST_FLUENT, MOST_FLUENT).exp();
+    let odds = (FLUENCY * (sure - HALF_ENGLISH)).clamp(*FLUENT.start(), *FLUENT.end()).exp();
     let belief = hint.before().heard(|language| if language == Language::ENGLISH { odds } else { 1.0 });
     Told { belief, source: "transcriber" }
 }
@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn the_language_chooses_the_engine() {
         let some = |codes: &[&str]| Belief::among(&codes.iter().map(|code| language(code)).collect::<Vec<_>>());
-        let was = |code: &str| Belief::new([(language(code), 0.97), (language("en"), 0.01), (language("es"), 0.02)]);
+        let was = |code: &str| Belief::new(["en", "de", "es"].map(|other| (language(other), if other == code { 0.97 } else { 0.015 })));
         let cases = [
             // language said, belief before, confidence of the fast engine, what it sounds like and how surely, who is heard in the end
             (None, Belief::default(), 0.9, ("de", 0.9), "fast"),
@@ -245,12 +245,12 @@ mod tests {
             (None, Belief::default(), 0.3, ("en", 0.9), "fast"),
             (None, Belief::default(), 0.1, ("en", 0.9), "fast"),
             // Only what is expected is told.
-            (None, some(&["en", "fr"]), 0.5, ("de", 0.9), "fast"),
+            (None, some(&["en", "fr"]), 0.6, ("de", 0.9), "fast"),
             (None, some(&["de", "fr"]), 0.9, ("en", 0.9), "wide fr"),
             // Who spoke German goes on speaking it, unless it is quite another language.
             (None, was("de"), 0.5, ("en", 0.6), "wide de"),
             (None, was("de"), 0.85, ("en", 0.9), "fast"),
-            (None, was("en"), 0.3, ("de", 0.5), "fast"),
+            (None, was("en"), 0.3, ("de", 0.4), "fast"),
             // What a client says is not doubted.
             (Some("en"), Belief::default(), 0.1, ("fr", 0.9), "fast"),
             (Some("fr"), Belief::default(), 0.9, ("en", 0.9), "wide fr"),
