@@ -272,6 +272,7 @@ pub fn session_defaults(config: &Config) -> SessionConfig {
     SessionConfig {
         instructions: "You are a helpful voice assistant. Answer in one or two short spoken sentences.".to_owned(),
         language: config.voice.language,
+        languages: config.voice.languages.clone(),
         noise_reduction: config.voice.noise_suppression,
         echo: config.voice.echo,
         turns,

@@ -28,7 +28,7 @@ use audio::{Probability, Rate, Samples};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use models::{Baseline, Heard, Hint, Language, ModelError, SignalKind, SignalSet, Signals};
+use models::{Baseline, Belief, Heard, Hint, Language, ModelError, SignalKind, SignalSet, Signals};
 use router::Works;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -106,7 +106,10 @@ struct Session {
     mcp: mcp::Mcp,
     /// The caller's usual voice.
     baseline: Arc<Mutex<Baseline>>,
+    /// The language that the caller speaks, as far as is known.
     language: Option<Language>,
+    /// What is believed of it before the next turn.
+    belief: Belief,
     signals: Option<Arc<Signals>>,
     names: u64,
     turns: u64,
@@ -140,6 +143,7 @@ impl Session {
             hearing,
             conversation: Conversation::new(rules(&call.config)),
             language: call.config.language,
+            belief: expected(&call.config),
             engines,
             config: call.config,
             commands: call.commands,
@@ -251,8 +255,8 @@ impl Session {
                 if let Err(error) = self.hearing.recode(&self.engines, &self.config, &config) {
                     return self.fail(event_id, "invalid_value", Some("session.audio.input.format"), error.to_string()).await;
                 }
-                if config.language != self.config.language {
-                    self.language = config.language;
+                if (config.language, &config.languages) != (self.config.language, &self.config.languages) {
+                    (self.language, self.belief) = (config.language, expected(&config));
                 }
                 self.config = *config;
                 self.prepared = None;
@@ -449,7 +453,8 @@ impl Session {
 
     fn hint(&self) -> Hint {
         Hint {
-            language: self.language,
+            language: self.config.language,
+            belief: self.belief.clone(),
             prompt: self.config.vocabulary.clone(),
             word_times: false,
             partials: self.config.transcripts,
@@ -461,6 +466,11 @@ impl Session {
     fn wanted(&self) -> SignalSet {
         self.config.signals.union(self.engines.router.wanted_by(&self.model()))
     }
+}
+
+/// What is believed of a caller's language before the call.
+fn expected(config: &SessionConfig) -> Belief {
+    if config.languages.is_empty() { Belief::usual() } else { Belief::among(&config.languages) }
 }
 
 async fn next_of(asides: &mut [(Reply, respond::Writing)]) -> (usize, reply::Step) {

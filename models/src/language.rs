@@ -1,6 +1,10 @@
 //! Languages by their ISO 639 codes.
 
+mod belief;
+
 use std::fmt;
+
+pub use belief::Belief;
 
 /// An ISO 639-1 code in lower case (`en`), or 639-3 where there is no shorter one (`yue`).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

@@ -60,7 +60,7 @@ pub use emotion::{Baseline, Heads};
 pub use error::{ErrorKind, ModelError};
 #[cfg(feature = "fetch")]
 pub use fetch::{FetchError, Indexes, Installed, Progress, Pulled, Store};
-pub use language::Language;
+pub use language::{Belief, Language};
 #[cfg(feature = "fetch")]
 pub use manifest::{Conversion, FileEntry, Manifest, ManifestError, ModelEntry, Package, Source, SourceKind, Take};
 pub use measure::measure;
@@ -94,6 +94,8 @@ pub enum Heard {
     Paused(Partial),
     /// The answer to a [`Sound::Glance`]. It does not come where a pause or the end came first.
     Glanced(String),
+    /// Which language it seems to be, while the speaker speaks.
+    Language(Measured<Language>),
     /// The final transcript.
     Utterance(Utterance),
 }
@@ -101,8 +103,10 @@ pub enum Heard {
 /// What is known of an utterance before it is heard.
 #[derive(Clone, Debug, Default)]
 pub struct Hint {
-    /// Its language, if the caller said or an earlier utterance showed it.
+    /// Its language, where somebody said which: no other is considered.
     pub language: Option<Language>,
+    /// What is believed of its language before it is heard, where nobody said; empty: as of a stranger.
+    pub belief: Belief,
     /// Words to expect: names, spellings, the text before.
     pub prompt: Option<String>,
     /// Whether words need times.
@@ -111,6 +115,13 @@ pub struct Hint {
     pub partials: bool,
     /// Whether somebody wants to know how it sounds: [`Utterance::tone`].
     pub tone: bool,
+}
+
+impl Hint {
+    /// What is believed of the language before anything is heard.
+    pub(crate) fn before(&self) -> Belief {
+        if self.belief.is_empty() { Belief::usual() } else { self.belief.clone() }
+    }
 }
 
 /// How soon a transcriber answers a [`Sound::Pause`] or a [`Sound::Glance`].

@@ -5,7 +5,7 @@ use std::time::Duration;
 use audio::Probability;
 
 use crate::emotion::Tone;
-use crate::{Language, Measured};
+use crate::{Belief, Language, Measured};
 
 /// One word with its place in time, counted from the start of the sound it was heard in or spoken as.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +40,8 @@ pub struct Utterance {
     pub duration: Duration,
     /// The language spoken, where it was identified or given.
     pub language: Option<Measured<Language>>,
+    /// What is believed of the language once it was heard, earlier turns counted; empty where the engine believes nothing.
+    pub belief: Belief,
     /// How sure the recogniser is of the words: mean token probability.
     pub confidence: Option<Probability>,
     /// How it sounds, where that was wanted.

@@ -157,7 +157,7 @@ impl Working {
                 self.used = Used::Heard(utterance.duration);
                 self.outcome = Outcome::Answered(None);
             }
-            Ok(Heard::Partial(_) | Heard::Paused(_) | Heard::Glanced(_)) => {}
+            Ok(Heard::Partial(_) | Heard::Paused(_) | Heard::Glanced(_) | Heard::Language(_)) => {}
             Err(error) => self.failed(error),
         }
         self.first.get_or_insert_with(|| self.since.elapsed());

@@ -185,6 +185,7 @@ impl Ears {
         let words = match heard.context("the transcriber left")?? {
             Heard::Glanced(words) => words,
             Heard::Partial(partial) | Heard::Paused(partial) => partial.text,
+            Heard::Language(_) => String::new(),
             Heard::Utterance(utterance) => utterance.text,
         };
         Ok((words, begins.elapsed()))

@@ -114,6 +114,8 @@ pub struct Voice {
     pub voice: String,
     /// The language callers speak; `None`: it is identified.
     pub language: Option<Language>,
+    /// Where it is identified, the languages that they may speak; empty: any.
+    pub languages: Vec<Language>,
     /// Whether noise is taken out first.
     pub noise_suppression: bool,
     /// Whether the echo of answers is taken out.
@@ -457,6 +459,14 @@ fn voice(written: &written::Voice, local: bool, providers: &[ProviderConfig]) ->
             ConfigError::new(format!("voice.language: {code:?} is not an ISO 639 code such as \"en\"; leave it out to have it identified"))
         })?),
     };
+    let languages = written.languages.iter().map(|code| {
+        Language::new(code).ok_or_else(|| ConfigError::new(format!("voice.languages: {code:?} is not an ISO 639 code such as \"en\"")))
+    });
+    let languages = languages.collect::<Result<Vec<_>, _>>()?;
+    if language.is_some() && !languages.is_empty() {
+        let only = "voice.language: callers then speak that one; leave it out, or leave out voice.languages";
+        return Err(ConfigError::new(only.to_owned()));
+    }
     let echo = match written.echo.as_str() {
         "auto" => EchoCancellation::Auto,
         "on" => EchoCancellation::On,
@@ -464,7 +474,7 @@ fn voice(written: &written::Voice, local: bool, providers: &[ProviderConfig]) ->
         other => return Err(ConfigError::new(format!("voice.echo: {other:?} is not known; allowed are auto, on, off"))),
     };
     let noise_suppression = written.noise_suppression;
-    Ok(Voice { transcriber, synthesizer, emotion, voice: written.voice.clone(), language, noise_suppression, echo })
+    Ok(Voice { transcriber, synthesizer, emotion, voice: written.voice.clone(), language, languages, noise_suppression, echo })
 }
 
 /// `provider` or `provider/model`, where the provider has a base URL.

@@ -87,6 +87,8 @@ fn a_mistake_names_its_place_and_what_is_allowed() {
         ("[server]\nmax_sessions = 0", &["server.max_sessions"]),
         ("[voice]\ntranscriber = \"parrot\"", &["voice.transcriber", "moonshine"]),
         ("[voice]\nlanguage = \"english\"", &["voice.language"]),
+        ("[voice]\nlanguages = [\"en\", \"german\"]", &["voice.languages", "german"]),
+        ("[voice]\nlanguage = \"en\"\nlanguages = [\"en\", \"de\"]", &["voice.language", "voice.languages"]),
         ("[voice]\necho = \"yes\"", &["voice.echo", "auto, on, off"]),
         ("[turn]\neagerness = \"very\"", &["turn.eagerness", "medium"]),
         ("[turn]\nthreshold = 2.0", &["turn.threshold"]),

@@ -137,6 +137,9 @@ pub struct Voice {
     /// The language callers speak, an ISO 639 code; absent: it is identified.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub language: Option<String>,
+    /// The languages that callers may speak, ISO 639 codes; empty: any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub languages: Vec<String>,
     /// Whether noise is taken out of what callers say before it is heard.
     pub noise_suppression: bool,
     /// `auto`, `on` or `off`: whether the echo of answers is taken out of what callers say.
@@ -151,6 +154,7 @@ impl Default for Voice {
             emotion: "moonshine".to_owned(),
             voice: "heart".to_owned(),
             language: None,
+            languages: Vec::new(),
             noise_suppression: false,
             echo: "off".to_owned(),
         }

@@ -1,14 +1,15 @@
 //! How well the language of callers is told from the first seconds of their first turn, by the recogniser that calls use.
 //!
-//! Every recording is a call that has just begun: nothing is known of the caller, and no language is hinted at unless a row says so.
+//! Every recording is a call that has just begun: nothing is known of the caller, and no language is named
+//! before unless a column says so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use anyhow::Context;
 use audio::Rate;
 use models::stt::ENGINES;
-use models::{Hint, Language, Transcriber};
+use models::{Belief, Hint, Language, Measured, Transcriber, Utterance};
 use tokio::runtime::Handle;
 
 use super::manifest::Entry;
@@ -24,6 +25,11 @@ const BEFORE: usize = Rate::MODEL.samples_in_ms(300).0 as usize;
 /// Texts of fewer words are told apart from sentences.
 const SENTENCE_WORDS: usize = 4;
 
+/// Turns of a call whose caller changes from English to another language and back.
+const TURNS: [usize; 3] = [3, 3, 2];
+/// Sound of a turn, at most, seconds.
+const TURN_S: usize = 4;
+
 /// One recording and what it was told to be.
 struct Told {
     /// Under which name its row stands.
@@ -31,6 +37,8 @@ struct Told {
     truth: Language,
     /// After each of [`HEARD_S`].
     told: [Option<Language>; HEARD_S.len()],
+    /// After two seconds, where the languages of the list were named before.
+    among: Option<Language>,
 }
 
 pub(super) fn run(given: &Given) -> anyhow::Result<Option<Section>> {
@@ -42,17 +50,22 @@ pub(super) fn run(given: &Given) -> anyhow::Result<Option<Section>> {
     let transcriber = (engine.build)(given.weights, 1).with_context(|| format!("{} cannot be loaded", engine.name))?;
     let mut all = Vec::new();
     let mut cpu = [0.0; HEARD_S.len()];
-    for (row, truth, entry) in clips {
+    let named: BTreeSet<&str> = clips.iter().map(|(_, truth, _)| truth.code()).collect();
+    let named: Vec<Language> = named.into_iter().filter_map(Language::new).collect();
+    let named = Hint { belief: Belief::among(&named), ..Hint::default() };
+    for (row, truth, entry) in &clips {
         let pcm = from_voice(entry.sound()?);
-        let mut told = [None; HEARD_S.len()];
+        let among = tell(&*transcriber, &pcm[..pcm.len().min(2 * Rate::MODEL.hz() as usize)], &named)?.language;
+        let mut told = [const { None }; HEARD_S.len()];
         for (at, seconds) in HEARD_S.iter().enumerate() {
             let length = if *seconds == 0 { pcm.len() } else { pcm.len().min(seconds * Rate::MODEL.hz() as usize) };
             let before = process::cpu(std::process::id())?;
-            told[at] = tell(&*transcriber, &pcm[..length])?;
+            told[at] = tell(&*transcriber, &pcm[..length], &Hint::default())?.language;
             cpu[at] += process::cpu(std::process::id())?.saturating_sub(before).as_secs_f64();
         }
         eprintln!("{}: {truth}, told {}", entry.file, shown(&told));
-        all.push(Told { row, truth, told });
+        let told = told.map(|told| told.map(|told| told.value));
+        all.push(Told { row: row.clone(), truth: *truth, told, among: among.map(|among| among.value) });
     }
     let mut text = format!(
         "## Language of the caller\n\nTold by `{}` of a caller of whom nothing is known, from so much sound; recordings begin 300 ms before the \
@@ -64,13 +77,14 @@ pub(super) fn run(given: &Given) -> anyhow::Result<Option<Section>> {
     text.push_str(&table(&all));
     text.push_str(&confusions(&all));
     text.push_str(&stability(&all));
+    text.push_str(&changes(&*transcriber, &clips)?);
     Ok(Some(Section { text, plots: Vec::new() }))
 }
 
 /// Recordings that name a language, with their row: collections of many languages, and English that must not be lost.
 fn clips(entries: &[Entry]) -> Vec<(String, Language, &Entry)> {
     let known = |entry: &&Entry| entry.file.starts_with("lid/") || entry.file.starts_with("stt/");
-    let mut of_row = BTreeMap::new();
+    let mut of_row: BTreeMap<String, usize> = BTreeMap::new();
     let mut clips = Vec::new();
     for entry in entries.iter().filter(known) {
         let Some(truth) = Language::new(&entry.language) else { continue };
@@ -79,7 +93,7 @@ fn clips(entries: &[Entry]) -> Vec<(String, Language, &Entry)> {
             Some(words) if words < SENTENCE_WORDS => format!("{truth}, under {SENTENCE_WORDS} words"),
             _ => format!("{truth}, read aloud"),
         };
-        let count: &mut usize = of_row.entry(row.clone()).or_default();
+        let count = of_row.entry(row.clone()).or_default();
         *count += 1;
         if *count <= MOST_ENGLISH || entry.file.starts_with("lid/") {
             clips.push((row, truth, entry));
@@ -95,13 +109,54 @@ fn from_voice(mut pcm: Vec<f32>) -> Vec<f32> {
     pcm
 }
 
-fn tell(transcriber: &dyn Transcriber, pcm: &[f32]) -> anyhow::Result<Option<Language>> {
-    let heard = Handle::current().block_on(stt::hear(transcriber, pcm.to_vec(), Hint::default()))?;
-    Ok(heard.language.map(|language| language.value))
+fn tell(transcriber: &dyn Transcriber, pcm: &[f32], hint: &Hint) -> anyhow::Result<Utterance> {
+    Handle::current().block_on(stt::hear(transcriber, pcm.to_vec(), hint.clone()))
 }
 
-fn shown(told: &[Option<Language>]) -> String {
-    told.iter().map(|told| told.map_or("-".to_owned(), |told| told.to_string())).collect::<Vec<_>>().join(" ")
+fn shown(told: &[Option<Measured<Language>>]) -> String {
+    let one = |told: &Option<Measured<Language>>| {
+        told.as_ref().map_or("-".to_owned(), |told| format!("{} {:.2}", told.value, told.confidence.get()))
+    };
+    told.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// Calls whose caller changes the language, each turn heard with what the turns before it showed.
+fn changes(transcriber: &dyn Transcriber, clips: &[(String, Language, &Entry)]) -> anyhow::Result<String> {
+    let of = |language: Language| {
+        clips.iter().filter(move |(row, truth, _)| *truth == language && *row == truth.code()).map(|(_, _, entry)| *entry)
+    };
+    let others: BTreeSet<&str> = clips.iter().map(|(_, truth, _)| truth.code()).filter(|code| *code != "en").collect();
+    let mut text = String::from(
+        "\nA caller who changes from English to another language and back, what each turn is told to be:\n\n| | turns |\n|---|---|\n",
+    );
+    let (mut right, mut all) = ([0; TURNS.len()], [0; TURNS.len()]);
+    for other in others.into_iter().filter_map(Language::new) {
+        if of(other).next().is_none() || of(Language::ENGLISH).next().is_none() {
+            continue;
+        }
+        let (mut english, mut foreign) = (of(Language::ENGLISH).cycle(), of(other).cycle());
+        let (mut belief, mut said) = (Belief::usual(), Vec::new());
+        for (part, turns) in TURNS.into_iter().enumerate() {
+            for _ in 0..turns {
+                let (truth, entry) = if part == 1 { (other, foreign.next()) } else { (Language::ENGLISH, english.next()) };
+                let pcm = from_voice(entry.context("a language without recordings")?.sound()?);
+                let pcm = &pcm[..pcm.len().min(TURN_S * Rate::MODEL.hz() as usize)];
+                let heard = tell(transcriber, pcm, &Hint { belief: belief.clone(), ..Hint::default() })?;
+                if !heard.belief.is_empty() {
+                    belief = heard.belief.next_turn(&Belief::usual());
+                }
+                let told = heard.language.map(|language| language.value);
+                all[part] += 1;
+                right[part] += usize::from(told == Some(truth));
+                said.push(told.map_or("-".to_owned(), |told| told.to_string()));
+            }
+        }
+        eprintln!("{other}: {}", said.join(" "));
+        let _ = writeln!(text, "| {other} | {} |", said.join(" "));
+    }
+    let shares: Vec<String> = right.iter().zip(&all).map(|(right, all)| format!("{:.0} %", 100.0 * share(*right, *all))).collect();
+    let _ = writeln!(text, "\nRight before the change, after it, and after the way back: {}.", shares.join(", "));
+    Ok(text)
 }
 
 fn share(part: usize, of: usize) -> f64 {
@@ -111,16 +166,19 @@ fn share(part: usize, of: usize) -> f64 {
 fn table(all: &[Told]) -> String {
     let mut rows: BTreeMap<&str, Vec<&Told>> = BTreeMap::new();
     all.iter().for_each(|told| rows.entry(&told.row).or_default().push(told));
-    let mut text = String::from("| language | recordings | after 1 s | after 2 s | whole |\n|---|---|---|---|---|\n");
+    let mut text =
+        String::from("| language | recordings | after 1 s | after 2 s | whole | 2 s, languages named |\n|---|---|---|---|---|---|\n");
+    let among = |those: &[&Told]| share(those.iter().filter(|told| told.among == Some(told.truth)).count(), those.len());
     let right = |those: &[&Told], at: usize| share(those.iter().filter(|told| told.told[at] == Some(told.truth)).count(), those.len());
     for (row, those) in &rows {
         let cells: Vec<String> = (0..HEARD_S.len()).map(|at| format!("{:.2}", right(those, at))).collect();
-        let _ = writeln!(text, "| {row} | {} | {} |", those.len(), cells.join(" | "));
+        let _ = writeln!(text, "| {row} | {} | {} | {:.2} |", those.len(), cells.join(" | "), among(those));
     }
     let mean = |at| rows.values().map(|those| right(those, at)).sum::<f64>() / rows.len() as f64;
     let everyone: Vec<&Told> = all.iter().collect();
-    let _ = writeln!(text, "| all recordings | {} | {} |", all.len(), cells(|at| right(&everyone, at)));
-    let _ = writeln!(text, "| mean of the rows | | {} |", cells(mean));
+    let _ = writeln!(text, "| all recordings | {} | {} | {:.3} |", all.len(), cells(|at| right(&everyone, at)), among(&everyone));
+    let mean_among = rows.values().map(|those| among(those)).sum::<f64>() / rows.len() as f64;
+    let _ = writeln!(text, "| mean of the rows | | {} | {mean_among:.3} |", cells(mean));
     text
 }
 
@@ -164,11 +222,15 @@ mod tests {
             row: row.into(),
             truth: Language::new(row).expect("a code"),
             told: told.map(language),
+            among: None,
         };
         let all = [told("de", ["en", "de", "de"]), told("de", ["de", "de", "de"]), told("hi", ["ur", "ur", "hi"])];
         let text = table(&all);
-        assert!(text.contains("| de | 2 | 0.50 | 1.00 | 1.00 |") && text.contains("| hi | 1 | 0.00 | 0.00 | 1.00 |"), "{text}");
-        assert!(text.contains("| all recordings | 3 | 0.333 | 0.667 | 1.000 |"), "{text}");
+        assert!(
+            text.contains("| de | 2 | 0.50 | 1.00 | 1.00 | 0.00 |") && text.contains("| hi | 1 | 0.00 | 0.00 | 1.00 | 0.00 |"),
+            "{text}"
+        );
+        assert!(text.contains("| all recordings | 3 | 0.333 | 0.667 | 1.000 | 0.000 |"), "{text}");
         assert!(confusions(&all).contains("hi for ur (1)"));
         assert!(stability(&all).contains("in 33 % of all cases; after 2 s in 67 %"));
     }

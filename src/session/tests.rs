@@ -1,6 +1,7 @@
 //! Calls with engines that do what the script says, in virtual time.
 
 mod invariants;
+mod language;
 mod prepared;
 mod tools;
 
@@ -109,12 +110,16 @@ impl Synthesizer for Mouth {
 }
 
 fn engines(attention: Attention) -> Arc<Engines> {
+    heard_with(Arc::new(Ears { attention }))
+}
+
+fn heard_with(transcriber: Arc<dyn Transcriber>) -> Arc<Engines> {
     let provider = router::Provider::new("echo", Arc::new(Echo), vec!["echo".to_owned()]);
     let config = router::Config { providers: vec![provider], default_model: "echo/echo".to_owned(), ..router::Config::default() };
     Arc::new(Engines {
         router: router::Router::new(config).expect("the router is fine"),
         speakers: router::Speakers {
-            transcriber: Arc::new(Ears { attention }),
+            transcriber,
             hears: "openai/whisper-1".to_owned(),
             emotion: models::Heads::moonshine(),
             synthesizer: Arc::new(Mouth),
@@ -158,6 +163,10 @@ impl Client {
     }
 
     fn with(attention: Attention, config: SessionConfig, policy: Policy) -> Client {
+        Client::on(engines(attention), config, policy)
+    }
+
+    fn on(engines: Arc<Engines>, config: SessionConfig, policy: Policy) -> Client {
         let records: Arc<Mutex<Vec<Record>>> = Arc::default();
         let sink = records.clone();
         let take = Arc::new(move |record| sink.lock().expect("no test panics with it").push(record));
@@ -166,7 +175,7 @@ impl Client {
         let (commands, to_session) = mpsc::channel(64);
         let (to_client, events) = mpsc::channel(256);
         let call = Call { id: "call_1".to_owned(), books, config, commands: to_session, events: to_client };
-        tokio::spawn(super::serve(call, engines(attention)));
+        tokio::spawn(super::serve(call, engines));
         Client { commands, events, told: Vec::new(), records }
     }
 

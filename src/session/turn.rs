@@ -7,16 +7,18 @@ use audio::{Probability, Rate, Samples};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
-use models::{Attention, Dynamics, Heard, Measured, ModelError, SignalKind, Signals, Utterance};
+use models::{Attention, Dynamics, Heard, Language, Measured, ModelError, SignalKind, Signals, Utterance};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 use web::call::{Content, Event, Item, ItemContent, Status, TurnDetection};
 
-use super::{Session, Told};
+use super::{Session, Told, expected};
 use crate::conversation::Input;
 
 /// Where the transcriber has others to hear, it is asked for the words only if the sound makes the end of the turn this likely.
 const LIKELY: f32 = 0.5;
+/// A language less likely than this is not acted on.
+const BELIEVED: f32 = 0.5;
 /// Where it is busy, a pause that sounded less final than this is not asked about again.
 const HARDLY: f32 = 0.1;
 /// What is taken of a pause whose sound nobody judges: most that are long enough to be asked about end a turn.
@@ -163,6 +165,7 @@ impl Session {
         match heard {
             Some(Ok(Heard::Partial(partial))) => self.draft(&partial.text).await,
             Some(Ok(Heard::Glanced(words))) => self.decide(Input::Words(Some(words))).await,
+            Some(Ok(Heard::Language(language))) => self.tell_language(language).await,
             Some(Ok(Heard::Paused(partial))) => {
                 self.draft(&partial.text).await?;
                 let current = self.hearing.utterance.as_ref().is_some_and(|utterance| utterance.paused_at(partial.covers));
@@ -212,6 +215,17 @@ impl Session {
         self.tell(Event::TranscriptDelta { item, delta }).await
     }
 
+    /// The caller seems to speak another language than was told last: the client need not wait for the end of the turn to know.
+    async fn tell_language(&mut self, language: Measured<Language>) -> Told {
+        if self.language == Some(language.value) || language.confidence.get() < BELIEVED {
+            return Ok(());
+        }
+        self.language = Some(language.value);
+        let Some(utterance) = self.hearing.utterance.as_ref().filter(|utterance| utterance.announced) else { return Ok(()) };
+        let item = utterance.item.clone();
+        self.tell(Event::Signals { item, signals: Box::new(Signals { language: Some(language), ..Signals::default() }) }).await
+    }
+
     /// The caller's turn is over: its sound becomes an item; its last words are on their way.
     pub(super) async fn end_turn(&mut self, at: Samples, respond: bool) -> Told {
         let over = self.judging.take().and_then(|judging| judging.over);
@@ -256,7 +270,7 @@ impl Session {
     /// The transcriber said something of a turn that is over.
     pub(super) async fn finished(&mut self, heard: Option<Result<Heard, ModelError>>) -> Told {
         let heard = match heard {
-            Some(Ok(Heard::Partial(_) | Heard::Paused(_) | Heard::Glanced(_))) => return Ok(()),
+            Some(Ok(Heard::Partial(_) | Heard::Paused(_) | Heard::Glanced(_) | Heard::Language(_))) => return Ok(()),
             Some(Ok(Heard::Utterance(utterance))) => Ok(utterance),
             Some(Err(error)) => Err(error.to_string()),
             None => Err("the transcriber ended without a transcript".to_owned()),
@@ -277,8 +291,11 @@ impl Session {
         self.works.heard(&self.engines.speakers, utterance.duration, asked.elapsed());
         self.spoke = respond.then_some(ended);
         self.dialogue.transcribe(&item, &utterance.text);
+        if !utterance.belief.is_empty() {
+            self.belief = utterance.belief.next_turn(&expected(&self.config));
+        }
         if let Some(language) = &utterance.language
-            && language.confidence.get() >= 0.5
+            && language.confidence.get() >= BELIEVED
         {
             self.language = Some(language.value);
         }

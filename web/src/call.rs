@@ -115,6 +115,8 @@ pub struct SessionConfig {
     pub input: Codec,
     /// Language of the caller, where given.
     pub language: Option<models::Language>,
+    /// The languages that the caller may speak; empty: any.
+    pub languages: Vec<models::Language>,
     /// Words to expect.
     pub vocabulary: Option<String>,
     /// Whether the client reads the transcripts.
@@ -202,6 +204,16 @@ pub struct Filler {
     pub text: Option<String>,
 }
 
+impl SessionConfig {
+    /// The caller speaks this `language`, or one of `languages`; `None` among them leaves open which.
+    pub(crate) fn speaks(&mut self, language: Option<models::Language>, languages: Vec<Option<models::Language>>) {
+        let several: Vec<_> = languages.iter().copied().collect::<Option<_>>().unwrap_or_default();
+        // One among one is that one.
+        self.language = language.or(if let [only] = several[..] { Some(only) } else { None });
+        self.languages = if self.language.is_some() { Vec::new() } else { several };
+    }
+}
+
 impl Default for SessionConfig {
     /// As a client of OpenAI's realtime API finds it: spoken answers, PCM at 24 kHz both ways, and a turn that ends where sound and words
     /// say so; with transcripts.
@@ -213,6 +225,7 @@ impl Default for SessionConfig {
             spoken: true,
             input: pcm,
             language: None,
+            languages: Vec::new(),
             vocabulary: None,
             transcripts: true,
             signals: SignalSet::ALL,

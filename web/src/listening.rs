@@ -48,7 +48,7 @@ pub(crate) async fn utterance(mut heard: BoxStream<'static, Result<Heard, ModelE
     while let Some(heard) = heard.next().await {
         match heard? {
             Heard::Utterance(utterance) => return Ok(utterance),
-            Heard::Partial(_) | Heard::Paused(_) | Heard::Glanced(_) => {}
+            Heard::Partial(_) | Heard::Paused(_) | Heard::Glanced(_) | Heard::Language(_) => {}
         }
     }
     Err(ModelError::new(ErrorKind::Failed, "transcriber", "the recogniser ended without a transcript; try again"))

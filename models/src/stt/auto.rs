@@ -1,30 +1,28 @@
 //! Chooses the recogniser by the language: English goes to the fast one, everything else to the one that knows it.
 //!
-//! English is recognised for free: the fast engine is sure of its words on English and unsure on anything else (measured on clips of
-//! twelve languages: mean token probability 0.86 on English, 0.38 on the others). Only when it is unsure is the caller's language
-//! identified, while they still speak; the answer goes out with the utterance, so a session asks once a call.
+//! English is recognised for free: the fast engine is sure of its words on English and unsure on anything else. Where that does not settle
+//! it, the language is told from the sound, while the caller still speaks. Both are evidence for what is believed of the caller, who may
+//! have said something before: so a session follows a caller who changes the language, and is not put off by one odd turn.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::by_utterance::PREPARED;
 use super::{Identifier, Recogniser};
-use crate::{Hint, Language, Measured, ModelError, Utterance, Waited};
+use crate::{Belief, Hint, Language, Measured, ModelError, Utterance, Waited};
 
-/// Above this mean token probability the fast engine's words are English.
-const SURELY_ENGLISH: f32 = 0.85;
-/// Below this, in the first seconds of a call, the language is identified while the caller still speaks.
-const LIKELY_ENGLISH: f32 = 0.75;
-/// Below this, speech whose language nobody identified yet is not taken for English.
-const PERHAPS_ENGLISH: f32 = 0.6;
-/// Below this, speech that was taken for English is checked again although the caller spoke English before.
-const DOUBTFUL: f32 = 0.4;
-/// An identification less sure than this does not overrule the hint.
-const IDENTIFIED: f32 = 0.75;
-/// Sound that the language is told from: four seconds at 16 kHz.
-const LISTENED: usize = 64_000;
+/// Sound that the language is told from, at most: six seconds at 16 kHz.
+const LISTENED: usize = 96_000;
 /// Utterances whose identification is remembered while they are said.
 const MOST_IDENTIFIED: usize = 256;
+/// Belief in a language above which nobody listens for another.
+const SURE: f32 = 0.9;
+/// How sure of its words (mean token probability) the fast engine is where English is as likely as not, and how the odds grow from there:
+/// on two seconds of English it is 0.45 to 0.9 sure, on eleven other languages 0.1 to 0.6 (2026-11).
+const HALF_ENGLISH: f32 = 0.52;
+const FLUENCY: f32 = 16.0;
+/// Its sureness by itself is worth no more than this, as logarithms of odds: less against English, which is halting and noisy, too.
+const FLUENT: std::ops::RangeInclusive<f32> = -3.0..=4.0;
 
 /// English by `fast`, every other language by `wide`, which also tells which language it is.
 pub struct Auto<F, W> {
@@ -32,10 +30,18 @@ pub struct Auto<F, W> {
     wide: Arc<Wide<W>>,
 }
 
-/// What the threads share: the wide engine, and the languages of utterances that are still being said, by the hash of their beginning.
+/// What the threads share: the wide engine, and what the beginnings of utterances sound like that are still being said, by their hash.
 pub struct Wide<W> {
     engine: Mutex<W>,
-    identified: Mutex<HashMap<u64, Measured<Language>>>,
+    identified: Mutex<HashMap<u64, Identified>>,
+}
+
+/// How an utterance sounds that is still being said.
+#[derive(Clone)]
+struct Identified {
+    sound: Belief,
+    /// Of its first so many samples.
+    samples: usize,
 }
 
 impl<W: Recogniser + Identifier> Wide<W> {
@@ -48,24 +54,34 @@ impl<W: Recogniser + Identifier> Wide<W> {
         self.engine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn known(&self, pcm: &[f32]) -> Option<Measured<Language>> {
+    fn known(&self, pcm: &[f32]) -> Option<Identified> {
         let key = key(pcm)?;
         self.identified.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned()
     }
 
-    fn identify(&self, pcm: &[f32], waited: &Waited) -> Result<Measured<Language>, ModelError> {
-        if let Some(known) = self.known(pcm) {
-            return Ok(known);
+    /// What the sound adds to what the words tell: nothing where they leave no doubt, else as much of it as is needed to be sure.
+    fn listen(&self, pcm: &[f32], by_words: Told, waited: &Waited) -> Result<Told, ModelError> {
+        let pcm = &pcm[..pcm.len().min(LISTENED)];
+        let known = self.known(pcm);
+        if let Some(known) = &known {
+            let told = by_words.sounds(&known.sound);
+            // Half as much again tells more; less than that is not worth another pass.
+            if told.is_sure() || pcm.len() < known.samples * 3 / 2 {
+                return Ok(told);
+            }
+        } else if by_words.is_sure() {
+            return Ok(by_words);
         }
-        let identified = self.engine().identify(&pcm[..pcm.len().min(LISTENED)], waited)?;
+        let sound = self.engine().identify(pcm, waited)?;
+        let told = by_words.sounds(&sound);
         if let Some(key) = key(pcm) {
             let mut all = self.identified.lock().unwrap_or_else(PoisonError::into_inner);
             if all.len() >= MOST_IDENTIFIED {
                 all.clear();
             }
-            all.insert(key, identified.clone());
+            all.insert(key, Identified { sound, samples: pcm.len() });
         }
-        Ok(identified)
+        Ok(told)
     }
 }
 
@@ -76,6 +92,27 @@ fn key(pcm: &[f32]) -> Option<u64> {
     Some(beginning.iter().fold(0xcbf2_9ce4_8422_2325, |hash, s| (hash ^ u64::from(s.to_bits())).wrapping_mul(0x0100_0000_01b3)))
 }
 
+/// What is believed of an utterance, and from what.
+struct Told {
+    belief: Belief,
+    source: &'static str,
+}
+
+impl Told {
+    fn language(&self) -> Option<Measured<Language>> {
+        self.belief.likeliest().map(|(language, likely)| Measured::new(language, likely, self.source))
+    }
+
+    fn is_sure(&self) -> bool {
+        self.belief.likeliest().is_some_and(|(_, likely)| likely >= SURE)
+    }
+
+    /// With what the sound by itself is like.
+    fn sounds(&self, sound: &Belief) -> Told {
+        Told { belief: self.belief.heard(|language| sound.of(language)), source: "whisper" }
+    }
+}
+
 impl<F, W> Auto<F, W> {
     /// Engines of one thread; the wide one is shared with the other threads.
     pub fn new(fast: F, wide: Arc<Wide<W>>) -> Auto<F, W> {
@@ -83,38 +120,37 @@ impl<F, W> Auto<F, W> {
     }
 }
 
+/// What the words of the fast engine tell.
+fn by_words(hint: &Hint, heard: &Utterance) -> Told {
+    let sure = heard.confidence.map_or(HALF_ENGLISH, audio::Probability::get);
+    let odds = (FLUENCY * (sure - HALF_ENGLISH)).clamp(*FLUENT.start(), *FLUENT.end()).exp();
+    let belief = hint.before().heard(|language| if language == Language::ENGLISH { odds } else { 1.0 });
+    Told { belief, source: "transcriber" }
+}
+
 impl<F: Recogniser, W: Recogniser + Identifier> Recogniser for Auto<F, W> {
     fn recognise(&mut self, pcm: &[f32], hint: &Hint, waited: &Waited) -> Result<Utterance, ModelError> {
-        let english = hint.language == Some(Language::ENGLISH);
-        if hint.language.is_some() && !english || hint.word_times {
+        if hint.word_times || hint.language.is_some_and(|language| language != Language::ENGLISH) {
             return self.wide.engine().recognise(pcm, hint, waited);
         }
         let mut heard = self.fast.recognise(pcm, hint, waited)?;
-        let confidence = heard.confidence.map_or(1.0, audio::Probability::get);
-        let known = self.wide.known(pcm);
-        let enough = match (&known, english) {
-            (Some(_), _) => SURELY_ENGLISH,
-            (None, true) => DOUBTFUL,
-            (None, false) => PERHAPS_ENGLISH,
-        };
-        if heard.text.is_empty() || confidence >= enough {
-            heard.language = Some(Measured::new(Language::ENGLISH, confidence, "transcriber"));
+        if hint.language.is_some() {
+            heard.language = Some(Measured::new(Language::ENGLISH, 1.0, "hint"));
             return Ok(heard);
         }
-        let identified = match known {
-            Some(known) => known,
-            None => self.wide.identify(pcm, waited)?,
-        };
-        if identified.value == Language::ENGLISH || identified.confidence.get() < IDENTIFIED {
-            let taken = Measured::new(Language::ENGLISH, confidence, "transcriber");
-            heard.language = Some(if identified.value == Language::ENGLISH { identified } else { taken });
-            return Ok(heard);
+        let mut told = by_words(hint, &heard);
+        if !heard.text.is_empty() {
+            told = self.wide.listen(pcm, told, waited)?;
         }
-        let hint = Hint { language: Some(identified.value), ..hint.clone() };
-        let tone = heard.tone.take();
-        let mut heard = self.wide.engine().recognise(pcm, &hint, waited)?;
-        (heard.language, heard.tone) = (Some(identified), tone);
-        Ok(heard)
+        let language = told.language();
+        if let Some(other) = language.as_ref().map(|language| language.value).filter(|language| *language != Language::ENGLISH)
+            && !heard.text.is_empty()
+        {
+            let tone = heard.tone.take();
+            heard = self.wide.engine().recognise(pcm, &Hint { language: Some(other), ..hint.clone() }, waited)?;
+            heard.tone = tone;
+        }
+        Ok(Utterance { language, belief: told.belief, ..heard })
     }
 
     fn glance(&mut self, pcm: &[f32], hint: &Hint, waited: &Waited) -> Result<String, ModelError> {
@@ -122,16 +158,13 @@ impl<F: Recogniser, W: Recogniser + Identifier> Recogniser for Auto<F, W> {
         self.fast.glance(pcm, hint, waited)
     }
 
-    fn prepare(&mut self, pcm: &[f32], hint: &Hint, waited: &Waited) {
-        if hint.language.is_some() {
-            return;
+    fn prepare(&mut self, pcm: &[f32], hint: &Hint, waited: &Waited) -> Option<Measured<Language>> {
+        if hint.language.is_some() || hint.word_times {
+            return None;
         }
-        let heard = self.fast.recognise(pcm, hint, waited);
-        let sure = heard.is_ok_and(|heard| heard.confidence.is_none_or(|confidence| confidence.get() >= LIKELY_ENGLISH));
-        if !sure {
-            // Whoever needs the language later finds it; if this fails, they try again and say why.
-            let _ = self.wide.identify(pcm, waited);
-        }
+        // If anything fails, whoever needs the language later finds it, or says why not.
+        let told = by_words(hint, &self.fast.recognise(pcm, hint, waited).ok()?);
+        self.wide.listen(pcm, told, waited).ok()?.language()
     }
 }
 
@@ -157,48 +190,77 @@ mod tests {
     }
 
     impl Identifier for Polyglot {
-        fn identify(&mut self, _: &[f32], _: &Waited) -> Result<Measured<Language>, ModelError> {
-            Ok(Measured::new(Language::new(self.0).expect("a code"), self.1, "wide"))
+        fn identify(&mut self, _: &[f32], _: &Waited) -> Result<Belief, ModelError> {
+            let rest = ["en", "de", "fr", "es"].map(|code| (code, (1.0 - self.1) / 3.0));
+            let all = rest.map(|(code, rest)| (language(code), if code == self.0 { self.1 } else { rest }));
+            Ok(Belief::new(all))
         }
+    }
+
+    fn language(code: &str) -> Language {
+        Language::new(code).expect("a code")
+    }
+
+    fn auto(confidence: f32, sounds: (&'static str, f32)) -> Auto<Fast, Polyglot> {
+        Auto::new(Fast(confidence), Arc::new(Wide::new(Polyglot(sounds.0, sounds.1))))
     }
 
     #[test]
     fn callers_who_begin_with_the_same_silence_are_not_taken_for_one_another() {
-        let mut auto = Auto::new(Fast(0.7), Arc::new(Wide::new(Polyglot("de", 0.9))));
+        let mut auto = auto(0.6, ("de", 0.99));
         let waited = Waited::by(&|| false);
         let caller = |level: f32| [vec![0.0; 16_000], vec![level; 24_000]].concat();
         auto.prepare(&caller(0.1), &Hint::default(), &waited);
-        let heard = auto.recognise(&caller(0.2), &Hint::default(), &waited).expect("it hears");
-        assert_eq!(heard.text, "fast", "nobody identified this caller's language yet");
+        assert!(auto.wide.known(&caller(0.1)).is_some());
+        assert!(auto.wide.known(&caller(0.2)).is_none(), "nobody listened to this caller yet");
     }
 
     #[test]
-    fn what_is_learnt_while_the_caller_speaks_is_known_in_the_pause() {
-        let mut auto = Auto::new(Fast(0.7), Arc::new(Wide::new(Polyglot("de", 0.9))));
+    fn the_language_is_told_while_the_caller_speaks_and_known_in_the_pause() {
         let waited = Waited::by(&|| false);
-        auto.prepare(&[0.1; 32_000], &Hint::default(), &waited);
-        let heard = auto.recognise(&[0.1; 40_000], &Hint::default(), &waited).expect("it hears");
-        assert_eq!(heard.text, "wide de");
+        for (confidence, sounds, told, words) in [
+            (0.3, ("de", 0.9), Some("de"), "wide de"),
+            (0.6, ("en", 0.9), Some("en"), "fast"),
+            // English beyond doubt is not listened to twice.
+            (0.9, ("de", 0.99), Some("en"), "fast"),
+        ] {
+            let mut auto = auto(confidence, sounds);
+            let heard = auto.prepare(&[0.1; 32_000], &Hint::default(), &waited);
+            assert_eq!(heard.map(|heard| heard.value), told.map(language), "{confidence} {sounds:?}");
+            let heard = auto.recognise(&[0.1; 40_000], &Hint::default(), &waited).expect("it hears");
+            assert_eq!(heard.text, words);
+        }
+        let fixed = Hint { language: Some(language("fr")), ..Hint::default() };
+        assert_eq!(auto(0.3, ("de", 0.9)).prepare(&[0.1; 32_000], &fixed, &waited), None);
     }
 
     #[test]
     fn the_language_chooses_the_engine() {
+        let some = |codes: &[&str]| Belief::among(&codes.iter().map(|code| language(code)).collect::<Vec<_>>());
+        let was = |code: &str| Belief::new(["en", "de", "es"].map(|other| (language(other), if other == code { 0.97 } else { 0.015 })));
         let cases = [
-            // hint, confidence of the fast engine, language identified and how surely, who is heard in the end
-            (None, 0.9, ("de", 0.9), "fast"),
-            (None, 0.5, ("de", 0.9), "wide de"),
-            (None, 0.7, ("de", 0.9), "fast"),
-            (None, 0.5, ("en", 0.9), "fast"),
-            (None, 0.5, ("de", 0.2), "fast"),
-            (Some("en"), 0.6, ("de", 0.9), "fast"),
-            (Some("en"), 0.3, ("fr", 0.9), "wide fr"),
-            (Some("fr"), 0.9, ("en", 0.9), "wide fr"),
+            // language said, belief before, confidence of the fast engine, what it sounds like and how surely, who is heard in the end
+            (None, Belief::default(), 0.9, ("de", 0.9), "fast"),
+            (None, Belief::default(), 0.5, ("de", 0.9), "wide de"),
+            (None, Belief::default(), 0.3, ("en", 0.9), "fast"),
+            (None, Belief::default(), 0.1, ("en", 0.9), "fast"),
+            // Only what is expected is told.
+            (None, some(&["en", "fr"]), 0.6, ("de", 0.9), "fast"),
+            (None, some(&["de", "fr"]), 0.9, ("en", 0.9), "wide fr"),
+            // Who spoke German goes on speaking it, unless it is quite another language.
+            (None, was("de"), 0.5, ("en", 0.6), "wide de"),
+            (None, was("de"), 0.85, ("en", 0.9), "fast"),
+            (None, was("en"), 0.3, ("de", 0.4), "fast"),
+            // What a client says is not doubted.
+            (Some("en"), Belief::default(), 0.1, ("fr", 0.9), "fast"),
+            (Some("fr"), Belief::default(), 0.9, ("en", 0.9), "wide fr"),
         ];
-        for (hint, confidence, (language, sure), expected) in cases {
-            let mut auto = Auto::new(Fast(confidence), Arc::new(Wide::new(Polyglot(language, sure))));
-            let hint = Hint { language: hint.and_then(Language::new), ..Hint::default() };
-            let heard = auto.recognise(&[0.0; 16], &hint, &Waited::by(&|| false)).expect("it hears");
-            assert_eq!(heard.text, expected, "{hint:?} {confidence} {language} {sure}");
+        for (said, belief, confidence, sounds, expected) in cases {
+            let hint = Hint { language: said.map(language), belief: belief.clone(), ..Hint::default() };
+            let heard = auto(confidence, sounds).recognise(&[0.0; 16], &hint, &Waited::by(&|| false)).expect("it hears");
+            assert_eq!(heard.text, expected, "{said:?} {belief:?} {confidence} {sounds:?}");
+            let told = heard.language.map(|told| told.value);
+            assert_eq!(told, Some(language(expected.strip_prefix("wide ").unwrap_or("en"))), "{said:?} {belief:?}");
         }
     }
 }

@@ -10,7 +10,7 @@ use futures::future::{BoxFuture, Either, select};
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
 
-use crate::{Attention, Heard, Hint, ModelError, Partial, Sound, Transcriber, Utterance, Waited, Workers};
+use crate::{Attention, Heard, Hint, Language, Measured, ModelError, Partial, Sound, Transcriber, Utterance, Waited, Workers};
 
 /// A recogniser that hears an utterance whole.
 pub trait Recogniser: Send {
@@ -22,14 +22,18 @@ pub trait Recogniser: Send {
         self.recognise(pcm, hint, waited).map(|utterance| utterance.text)
     }
 
-    /// Learns what it can of an utterance that is still being said, so that less is to be done in its pauses. Called once, on its first
-    /// seconds.
-    fn prepare(&mut self, _pcm: &[f32], _hint: &Hint, _waited: &Waited) {}
+    /// Learns what it can of an utterance that is still being said, so that less is to be done in its pauses, and says which language it
+    /// seems to be. Called on its first two seconds, and again on its first four.
+    fn prepare(&mut self, _pcm: &[f32], _hint: &Hint, _waited: &Waited) -> Option<Measured<Language>> {
+        None
+    }
 }
 
 /// Preparation starts with this much sound: two seconds.
 pub(super) const PREPARED: usize = Rate::MODEL.hz() as usize * 2;
 
+/// It is done again with twice as much, up to this much.
+const PREPARED_LAST: usize = PREPARED * 2;
 /// The first draft comes after this much sound.
 const FIRST_DRAFT: usize = Rate::MODEL.hz() as usize * 8 / 10;
 /// The next draft waits until the sound has grown by this factor.
@@ -65,7 +69,7 @@ impl<R: Recogniser + 'static> Transcriber for ByUtterance<R> {
             next_draft: FIRST_DRAFT,
             passing: None,
             preparing: None,
-            prepared: false,
+            next_preparation: PREPARED,
             last: None,
             stage: Stage::Listening,
         };
@@ -85,8 +89,9 @@ struct Listener<R> {
     next_draft: usize,
     /// The pass in progress.
     passing: Option<Passing>,
-    preparing: Option<BoxFuture<'static, ()>>,
-    prepared: bool,
+    preparing: Option<BoxFuture<'static, Option<Measured<Language>>>>,
+    /// Samples at which it is prepared, or prepared again.
+    next_preparation: usize,
     /// The newest pass and how many samples it covered: where nothing was added it is the final one.
     last: Option<(Utterance, usize)>,
     stage: Stage,
@@ -134,12 +139,9 @@ impl<R: Recogniser + 'static> Listener<R> {
     }
 
     /// It goes on by itself once it was polled, which every window of sound does.
-    fn preparation(&self) -> BoxFuture<'static, ()> {
+    fn preparation(&self) -> BoxFuture<'static, Option<Measured<Language>>> {
         let (workers, hint, pcm) = (self.workers.clone(), self.hint.clone(), self.pcm.clone());
-        let prepare = move |recogniser: &mut R, waited: &Waited| {
-            recogniser.prepare(&pcm, &hint, waited);
-            Ok(())
-        };
+        let prepare = move |recogniser: &mut R, waited: &Waited| Ok(recogniser.prepare(&pcm, &hint, waited));
         Box::pin(async move { workers.run(prepare).await.unwrap_or_default() })
     }
 
@@ -169,9 +171,12 @@ impl<R: Recogniser + 'static> Listener<R> {
         }
         loop {
             if let Some(preparing) = &mut self.preparing
-                && preparing.now_or_never().is_some()
+                && let Some(language) = preparing.now_or_never()
             {
                 self.preparing = None;
+                if let Some(language) = language {
+                    return Some(Ok(Heard::Language(language)));
+                }
             }
             let sound = match &mut self.passing {
                 None => self.sound.next().await,
@@ -187,8 +192,8 @@ impl<R: Recogniser + 'static> Listener<R> {
                 Some(Sound::Frame(frame)) => {
                     let room = LONGEST.saturating_sub(self.pcm.len());
                     self.pcm.extend_from_slice(&frame.pcm[..frame.pcm.len().min(room)]);
-                    if !self.prepared && self.pcm.len() >= PREPARED {
-                        self.prepared = true;
+                    if self.pcm.len() >= self.next_preparation && self.next_preparation <= PREPARED_LAST {
+                        self.next_preparation *= 2;
                         self.preparing = Some(self.preparation());
                     }
                     // More sound: the pause was none, and what is being drafted of it is of no use any more.
@@ -266,6 +271,7 @@ mod tests {
             Ok(Heard::Partial(partial)) => format!("partial {}", partial.text),
             Ok(Heard::Paused(partial)) => format!("paused {}", partial.text),
             Ok(Heard::Glanced(text)) => format!("glanced {text}"),
+            Ok(Heard::Language(language)) => format!("language {}", language.value),
             Ok(Heard::Utterance(utterance)) => format!("final {}", utterance.text),
             Err(error) => format!("error {error}"),
         }

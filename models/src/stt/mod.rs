@@ -24,12 +24,12 @@ pub use toned::Toned;
 #[cfg(feature = "whisper")]
 pub use whisper::Whisper;
 
-use crate::{Language, Measured, ModelError, Transcriber, Waited, Weights};
+use crate::{Belief, ModelError, Transcriber, Waited, Weights};
 
 /// Tells which language is spoken.
 pub trait Identifier: Send {
-    /// The likeliest language of `pcm`, mono at [`audio::Rate::MODEL`].
-    fn identify(&mut self, pcm: &[f32], waited: &Waited) -> Result<Measured<Language>, ModelError>;
+    /// How likely `pcm` (mono at [`audio::Rate::MODEL`]) is in each language, by its sound alone.
+    fn identify(&mut self, pcm: &[f32], waited: &Waited) -> Result<Belief, ModelError>;
 }
 
 /// Loads a transcriber for so many threads.
@@ -40,7 +40,6 @@ pub struct Engine {
     /// Its name in the configuration.
     pub name: &'static str,
     /// Loads it for so many threads.
-    /// Loads it.
     pub build: Build,
 }
 
@@ -73,7 +72,7 @@ fn whisper(weights: &Weights, threads: usize) -> Result<Arc<dyn Transcriber>, Mo
 
 #[cfg(feature = "whisper")]
 impl Identifier for Whisper {
-    fn identify(&mut self, pcm: &[f32], _: &Waited) -> Result<Measured<Language>, ModelError> {
+    fn identify(&mut self, pcm: &[f32], _: &Waited) -> Result<Belief, ModelError> {
         self.detect(pcm)
     }
 }

@@ -135,14 +135,13 @@ fn utterance(body: &Value, hint: &Hint, duration: Duration, engine: &str) -> Opt
     let heard = body["language"].as_str().and_then(language).map(|language| Measured::new(language, 0.9, "remote"));
     let given = hint.language.map(|language| Measured::new(language, 1.0, "client"));
     Some(Utterance {
-        tone: None,
         text: body["text"].as_str()?.trim().to_owned(),
         words: list("words").iter().filter_map(word).collect(),
         segments: list("segments").iter().filter_map(segment).collect(),
         duration,
         language: given.or(heard),
-        confidence: None,
         engine: engine.to_owned(),
+        ..Utterance::default()
     })
 }
 

@@ -33,7 +33,8 @@ pub(super) async fn transcribe(
     let pcm = decode_upload(request.file.clone(), services.limits.audio_length, "file").await?;
     let word_times = request.words || matches!(request.shape, Shape::Srt | Shape::Vtt | Shape::Verbose);
     let tone = request.shape.wanted().contains(SignalKind::Emotion);
-    let hint = Hint { language: request.language, prompt: request.prompt.clone(), word_times, partials: request.stream, tone };
+    let (language, prompt, partials) = (request.language, request.prompt.clone(), request.stream);
+    let hint = Hint { language, prompt, word_times, partials, tone, ..Hint::default() };
     account.ask_engine(&services.speakers.hears, None, 0).await?;
     let transcriber = account.works(&services.speakers).transcriber(&services.speakers);
     let heard = transcriber.transcribe(sound(pcm.clone()), hint);
@@ -77,7 +78,7 @@ fn told(heard: BoxStream<'static, Result<Heard, ModelError>>, pcm: Arc<[f32]>, s
                 return None;
             }
             let (told, more) = match heard.next().await? {
-                Ok(Heard::Glanced(_)) => (Vec::new(), true),
+                Ok(Heard::Glanced(_) | Heard::Language(_)) => (Vec::new(), true),
                 Ok(Heard::Partial(draft) | Heard::Paused(draft)) => {
                     (Vec::from_iter(growing.draft(&draft.text).map(|text| transcription::delta_event(&text))), true)
                 }

@@ -342,7 +342,8 @@ impl Session {
     fn merge_transcription(&mut self, field: Field) -> Result<(), ApiError> {
         let Some(field) = field.present() else {
             self.config.transcripts = false;
-            (self.config.language, self.config.vocabulary) = (self.defaults.language, self.defaults.vocabulary.clone());
+            (self.config.language, self.config.languages) = (self.defaults.language, self.defaults.languages.clone());
+            self.config.vocabulary.clone_from(&self.defaults.vocabulary);
             self.json["audio"]["input"]["transcription"] = Value::Null;
             return Ok(());
         };
@@ -360,8 +361,6 @@ impl Session {
         let language = fields.take("language").map(read_language).transpose()?.flatten();
         let languages = fields.take("languages").map(Field::array).transpose()?.unwrap_or_default();
         let languages = languages.into_iter().map(read_language).collect::<Result<Vec<_>, _>>()?;
-        // Several languages leave open which one it is.
-        let only = if let [only] = languages[..] { only } else { None };
         let mut vocabulary: Vec<_> = fields.take("prompt").map(Field::string).transpose()?.into_iter().collect();
         for keyword in fields.take("keywords").map(Field::array).transpose()?.unwrap_or_default() {
             vocabulary.push(keyword.string()?);
@@ -373,7 +372,7 @@ impl Session {
             .transpose()?;
         fields.nothing_else(&["model", "language", "languages", "keywords", "prompt", "delay"])?;
         self.config.transcripts = true;
-        self.config.language = language.or(only);
+        self.config.speaks(language, languages);
         self.config.vocabulary = (!vocabulary.is_empty()).then(|| vocabulary.join(", "));
         self.json["audio"]["input"]["transcription"] = Value::Object(merged);
         Ok(())
@@ -448,6 +447,9 @@ fn describe(id: &str, config: &SessionConfig) -> Value {
     let mut transcription = Map::new();
     if let Some(language) = config.language {
         transcription.insert("language".to_owned(), json!(language.code()));
+    }
+    if !config.languages.is_empty() {
+        transcription.insert("languages".to_owned(), json!(config.languages.iter().map(Language::code).collect::<Vec<_>>()));
     }
     if let Some(vocabulary) = &config.vocabulary {
         transcription.insert("prompt".to_owned(), json!(vocabulary));

@@ -57,8 +57,7 @@ impl Session {
         }
         if let Some(hints) = stt.take("language_hints") {
             let hints = hints.array()?.into_iter().map(read_language).collect::<Result<Vec<_>, _>>()?;
-            // Several leave open which one it is.
-            self.config.language = if let [only] = hints[..] { only } else { None };
+            self.config.speaks(None, hints);
         }
         let threshold_given = stt.take("vad_threshold").map(|field| field.number(0.0, 1.0)).transpose()?;
         let silence_given = stt.take("min_end_of_turn_silence").map(|field| field.whole(0, LONGEST_MS)).transpose()?;
