@@ -221,7 +221,8 @@ impl Session {
             return Ok(());
         }
         self.language = Some(language.value);
-        let Some(utterance) = self.hearing.utterance.as_ref().filter(|utterance| utterance.announced) else { return Ok(()) };
+        let wanted = self.config.signals.contains(SignalKind::Language);
+        let Some(utterance) = self.hearing.utterance.as_ref().filter(|utterance| utterance.announced && wanted) else { return Ok(()) };
         let item = utterance.item.clone();
         self.tell(Event::Signals { item, signals: Box::new(Signals { language: Some(language), ..Signals::default() }) }).await
     }

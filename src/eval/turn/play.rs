@@ -94,6 +94,8 @@ impl Ears {
         self.hearing.borrow_mut().push(began.elapsed().as_secs_f64() * f64::from(Rate::MODEL.hz()) / pcm.len() as f64);
         match heard {
             Heard::Glanced(text) => Ok(text),
+            // It comes from sound that is still being said; this is asked about whole.
+            Heard::Language(_) => Ok(String::new()),
             Heard::Partial(partial) | Heard::Paused(partial) => Ok(partial.text),
             Heard::Utterance(utterance) => Ok(utterance.text),
         }
