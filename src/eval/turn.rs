@@ -113,8 +113,8 @@ pub(super) fn run(given: &Given) -> anyhow::Result<Option<Section>> {
     let seen = Way::Timbre(Ends::MEDIUM).fates(&tuned, pace)?;
     let _ = write!(
         text,
-        "\nEagerness medium where all clips of a speaker are one call, whose pauses are learnt from: {} cut off early, {}. On clips that the rule was \
-         tuned on (other speakers, the texts whole): {} cut off early, {}.\n",
+        "\nEagerness medium where all clips of a speaker are one call, whose pauses are learnt from: {} cut off early, {}. On clips that the \
+         rule was tuned on (other speakers, the texts whole): {} cut off early, {}.\n",
         cut_of(&habits),
         waits(&habits).seconds(),
         cut_of(&seen),
@@ -151,10 +151,12 @@ fn waits(fates: &[Fate]) -> Quantiles {
 
 fn intro(read: &[Clip], paused: &[Clip], unfinished: &[Clip], pace: Pace) -> String {
     format!(
-        "## The end of a turn\n\n{} read clips of {} speakers; {} of them with a pause of 1.6 s put into a sentence; {} broken off in the middle of \
-         one. Every clip is a call of its own, played in the time of its sound; the end of speech is by energy. A question to Smart Turn takes \
-         {} ms where nothing else is computed, a pass over the words {:.3} s a second of speech: an answer is there so long after it was asked for, and the words are \
-         heard by Moonshine. The end is decided earlier than an answer is heard. Timbre counts silence from where the sound sinks into the \
+        "## The end of a turn\n\n{} read clips of {} speakers; {} of them with a pause of 1.6 s put into a sentence; {} broken off \
+         in the middle of one. Every clip is a call of its own, played in the time of its sound; \
+         the end of speech is by energy. A question to Smart Turn takes \
+         {} ms where nothing else is computed, a pass over the words {:.3} s a second of \
+         speech: an answer \
+         is there so long after it was asked for, and the words are heard by Moonshine. The end is decided earlier than an answer is heard. Timbre counts silence from where the sound sinks into the \
          room, by the same levels as the end of speech here.\n\n\
          | way | cut off early | end of speech to the decision, p50 / p95 | cut off in the inner pause or before | unfinished, ended within {SOON} s |\n\
          |---|---|---|---|---|\n",

@@ -88,6 +88,10 @@ impl Session {
 
     /// Asks whether the pause is the end of the turn; `early`: the pause is short yet.
     pub(super) async fn ask(&mut self, early: bool) -> Told {
+        // A machine too slow to answer one question before the next would else answer none.
+        if self.judging.as_ref().is_some_and(|judging| judging.sound.is_some()) {
+            return Ok(());
+        }
         let semantic = matches!(self.config.turns, TurnDetection::Semantic { .. });
         let Some(utterance) = &mut self.hearing.utterance else { return Ok(()) };
         let attention = self.engines.speakers.transcriber.attention();

@@ -181,7 +181,8 @@ impl Clip<'_> {
         let (mut from, mut fate) = (Samples(0), Fate::Open);
         // Up to where the words were asked for and when they are there; the judgement on its way and when it is there.
         let (mut draft, mut due): (Option<(Samples, Samples)>, Option<(Samples, Input)>) = (None, None);
-        let mut last = Samples(0);
+        // When the answer of Smart Turn's is there that was last asked for: until then it is not asked again.
+        let (mut last, mut answered) = (Samples(0), Samples(0));
         for (index, speech) in self.voice.iter().enumerate() {
             let now = Samples((index + 1) as u64 * WINDOW as u64);
             let arrived = arrival(now);
@@ -192,14 +193,16 @@ impl Clip<'_> {
                     match output {
                         Output::Hear { from: at } => from = at,
                         Output::Draft => draft = Some((now, at + self.hearing(from, now, pace))),
+                        Output::Ask { .. } if at < answered => {}
                         Output::Ask { .. } => {
+                            answered = at + pace.judging;
                             let (until, ready) = *draft.get_or_insert((now, at + self.hearing(from, now, pace)));
                             let silence = activity.silence().unwrap_or_default();
                             let tail = tail(self.latest(from, now), Rate::MODEL, silence);
                             let input = Input::Judged { over: self.over(from, now)?, words: Some(self.words(from, until)?), tail };
-                            due = Some((ready.max(at + pace.judging), input));
+                            due = Some((ready.max(answered), input));
                         }
-                        Output::GoOn => (draft, due) = (None, None),
+                        Output::GoOn => (draft, due, answered) = (None, None, Samples(0)),
                         Output::EndTurn { .. } => {
                             activity.end();
                             (draft, due) = (None, None);
