@@ -89,7 +89,7 @@ pub fn measure(pcm: &[f32], utterance: &Utterance, baseline: &mut Baseline, want
     let by_arithmetic =
         SignalKind::ALL.into_iter().any(|kind| !matches!(kind, SignalKind::Language | SignalKind::Dynamics) && wanted.contains(kind));
     let Some(prosody) = by_arithmetic.then(|| prosody(pcm)).flatten() else {
-        signals.emotion = if emotion { baseline.feel(utterance.tone.as_ref(), &words, None) } else { None };
+        signals.emotion = if emotion { baseline.feel(utterance.tone.as_deref(), &words, None) } else { None };
         return signals;
     };
     let noise = &prosody.noise;
@@ -116,7 +116,7 @@ pub fn measure(pcm: &[f32], utterance: &Utterance, baseline: &mut Baseline, want
     let fillers = utterance.tone.as_ref().map_or(&[][..], |tone| &tone.fillers);
     let hesitation = hesitation(&words, &prosody, fillers.len(), clarity);
     if emotion {
-        signals.emotion = baseline.feel(utterance.tone.as_ref(), &words, Some(hesitation.value));
+        signals.emotion = baseline.feel(utterance.tone.as_deref(), &words, Some(hesitation.value));
     }
     if wanted.contains(SignalKind::Hesitation) {
         signals.hesitation = Some(hesitation);

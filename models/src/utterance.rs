@@ -45,7 +45,7 @@ pub struct Utterance {
     /// How sure the recogniser is of the words: mean token probability.
     pub confidence: Option<Probability>,
     /// How it sounds, where that was wanted.
-    pub tone: Option<Tone>,
+    pub tone: Option<Box<Tone>>,
     /// Name of the engine that heard it.
     pub engine: String,
 }

@@ -35,7 +35,8 @@ mod tests {
     #[test]
     fn silence_begins_where_the_sound_has_sunk() {
         let stretch = |ms: usize, amplitude: f32| (0..ms * 16).map(move |at| if at % 2 == 0 { amplitude } else { -amplitude });
-        let cases: [(&[(usize, f32)], u64, u64); 7] = [
+        type Levels<'a> = &'a [(usize, f32)];
+        let cases: [(Levels, u64, u64); 7] = [
             (&[(500, 0.0005), (1_000, 0.3), (200, 0.0005)], 200, 0),
             // The detector gave up 60 ms before the sound did.
             (&[(500, 0.0005), (1_000, 0.3), (200, 0.0005)], 260, 60),

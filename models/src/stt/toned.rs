@@ -81,7 +81,7 @@ impl Transcriber for Toned {
                 let Ok(Heard::Utterance(mut utterance)) = heard else { return heard };
                 if utterance.tone.is_none() {
                     let pcm = std::mem::take(&mut *kept.lock().unwrap_or_else(PoisonError::into_inner));
-                    utterance.tone = read(&workers, pcm).await;
+                    utterance.tone = read(&workers, pcm).await.map(Box::new);
                 }
                 Ok(Heard::Utterance(utterance))
             }
@@ -111,7 +111,7 @@ mod tests {
 
     impl Transcriber for Deaf {
         fn transcribe(&self, sound: BoxStream<'static, Sound>, hint: Hint) -> BoxStream<'static, Result<Heard, ModelError>> {
-            let tone = self.0.clone().filter(|_| hint.tone);
+            let tone = self.0.clone().filter(|_| hint.tone).map(Box::new);
             let end = stream::once(async { Ok(Heard::Utterance(Utterance { tone, ..Utterance::default() })) });
             sound.filter_map(|_| async { None }).chain(end).boxed()
         }

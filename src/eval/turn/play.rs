@@ -180,7 +180,8 @@ impl Clip<'_> {
         let mut activity = Activity::new(ActivityRules { silence: Samples(u64::MAX), ..ActivityRules::default() });
         let (mut from, mut fate) = (Samples(0), Fate::Open);
         // Up to where the words were asked for and when they are there; the judgement on its way and when it is there.
-        let (mut draft, mut due): (Option<(Samples, Samples)>, Option<(Samples, Input)>) = (None, None);
+        let mut draft: Option<(Samples, Samples)> = None;
+        let mut due: Option<(Samples, Input)> = None;
         // When the answer of Smart Turn's is there that was last asked for: until then it is not asked again.
         let (mut last, mut answered) = (Samples(0), Samples(0));
         for (index, speech) in self.voice.iter().enumerate() {

@@ -44,7 +44,7 @@ impl Machine {
             thread::spawn(move || {
                 while !over.load(Ordering::Relaxed) {
                     let from = Instant::now();
-                    thread::sleep(NAP);
+                    thread::park_timeout(NAP);
                     let to = Instant::now();
                     if to - from > NAP + LATE {
                         stalls.lock().unwrap_or_else(PoisonError::into_inner).push(Stall { from, to });
