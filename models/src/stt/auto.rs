@@ -185,7 +185,8 @@ mod tests {
     impl Recogniser for Polyglot {
         fn recognise(&mut self, _: &[f32], hint: &Hint, _: &Waited) -> Result<Utterance, ModelError> {
             let language = hint.language.map_or("?".to_owned(), |language| language.to_string());
-            Ok(Utterance { text: format!("wide {language}"), ..Utterance::default() })
+            let said = hint.language.map(|language| Measured::new(language, 1.0, "wide"));
+            Ok(Utterance { text: format!("wide {language}"), language: said, ..Utterance::default() })
         }
     }
 
