@@ -121,9 +121,12 @@ fn an_update_changes_what_it_names() {
         ),
         (
             input(json!({ "transcription": { "languages": ["en", "hi"] } })),
-            SessionConfig { languages: ["en", "hi"].into_iter().filter_map(models::Language::new).collect(), ..base() },
+            SessionConfig { languages: ["en", "hi"].into_iter().filter_map(models::Language::new).collect(), transcripts: true, ..base() },
         ),
-        (input(json!({ "transcription": { "languages": ["hi"] } })), SessionConfig { language: models::Language::new("hi"), ..base() }),
+        (
+            input(json!({ "transcription": { "languages": ["hi"] } })),
+            SessionConfig { language: models::Language::new("hi"), transcripts: true, ..base() },
+        ),
         (input(json!({ "noise_reduction": { "type": "near_field" } })), SessionConfig { noise_reduction: true, ..base() }),
         (
             json!({ "audio": { "output": { "voice": { "id": "nova" } } } }),
