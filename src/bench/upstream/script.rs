@@ -137,12 +137,12 @@ fn tokens(text: &str) -> Vec<&str> {
 }
 
 /// How much of `answer` the request's last message has as the assistant's own words: an answer that broke off is gone on with, as models do
-/// that are shown their own beginning.
+/// that are shown their own beginning. One that was said to its end is an earlier turn's, and is said again.
 fn already_said(body: &Value, answer: &str) -> usize {
     let messages = body["messages"].as_array().or_else(|| body["input"].as_array());
     let said =
         messages.into_iter().flatten().rev().find(|message| message["role"] == "assistant").map(|message| words(&message["content"]));
-    said.filter(|said| !said.is_empty() && answer.starts_with(said.as_str())).map_or(0, |said| said.len())
+    said.filter(|said| said.len() < answer.len() && answer.starts_with(said.as_str())).map_or(0, |said| said.len())
 }
 
 fn words(content: &Value) -> String {
@@ -212,5 +212,13 @@ mod tests {
             assert!(whole.contains("\" four five") && !whole.contains("three"), "{whole}");
         }
         assert!(said(json!("Something else.")).contains(ANSWER));
+    }
+
+    #[test]
+    fn the_second_turn_of_a_conversation_is_answered_too() {
+        let messages = json!([
+            {"role": "user", "content": "Hello?"}, {"role": "assistant", "content": ANSWER}, {"role": "user", "content": "And now?"},
+        ]);
+        assert!(written("/v1/chat/completions", json!({"model": "ok", "messages": messages})).contains(ANSWER));
     }
 }
