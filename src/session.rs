@@ -455,8 +455,10 @@ impl Session {
         Hint {
             language: self.config.language,
             belief: self.belief.clone(),
-            prompt: self.config.vocabulary.clone(),
+            prompt: self.config.prompt.clone(),
+            keywords: self.config.keywords.clone(),
             word_times: false,
+            thorough: self.config.thorough,
             partials: self.config.transcripts,
             tone: [SignalKind::Emotion, SignalKind::Hesitation].into_iter().any(|kind| self.wanted().contains(kind)),
         }

@@ -107,10 +107,14 @@ pub struct Hint {
     pub language: Option<Language>,
     /// What is believed of its language before it is heard, where nobody said; empty: as of a stranger.
     pub belief: Belief,
-    /// Words to expect: names, spellings, the text before.
+    /// The text before, or one that is written as this should be.
     pub prompt: Option<String>,
+    /// Words and phrases to expect: names, products, spellings.
+    pub keywords: Vec<String>,
     /// Whether words need times.
     pub word_times: bool,
+    /// Whether the right words are worth waiting for: what was heard with doubt is heard once more by another engine, where there is one.
+    pub thorough: bool,
     /// Whether somebody looks at drafts.
     pub partials: bool,
     /// Whether somebody wants to know how it sounds: [`Utterance::tone`].
@@ -121,6 +125,12 @@ impl Hint {
     /// What is believed of the language before anything is heard.
     pub(crate) fn before(&self) -> Belief {
         if self.belief.is_empty() { Belief::usual() } else { self.belief.clone() }
+    }
+
+    /// The text before and the words to expect, for recognisers that take both as one.
+    pub(crate) fn context(&self) -> Option<String> {
+        let all: Vec<&str> = self.prompt.iter().chain(&self.keywords).map(String::as_str).filter(|text| !text.is_empty()).collect();
+        (!all.is_empty()).then(|| all.join(", "))
     }
 }
 

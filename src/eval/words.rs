@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use audio::Rate;
-use models::stt::{ENGINES, Engine};
+use models::stt::ENGINES;
 use models::{Hint, Language, Transcriber};
 use tokio::runtime::Handle;
 
@@ -53,20 +53,25 @@ pub(super) fn run(given: &Given) -> anyhow::Result<Option<Section>> {
         for (folder, entries) in &of_folder {
             // What came over a telephone is not sent over another.
             let lines = if folder.starts_with("tel/") { 1 } else { LINES.len() };
-            for (line, shown) in LINES.iter().enumerate().take(lines) {
-                let heard =
-                    entries.iter().map(|entry| hear(&*transcriber, engine, entry, line, &noises)).collect::<anyhow::Result<Vec<_>>>()?;
-                let row = row(&heard);
-                eprintln!("{folder}, {shown}, {}: {row}", engine.name);
-                let shown = if lines == 1 { "as recorded" } else { shown };
-                let _ = writeln!(text, "| {folder}, {} | {shown} | {} | {row} |", heard.len(), engine.name);
+            // Only where there is another engine to ask does it matter whether there is time.
+            for thorough in [false, true].into_iter().filter(|thorough| !thorough || engine.name == "auto") {
+                let name = if thorough { "auto, with time" } else { engine.name };
+                for (line, shown) in LINES.iter().enumerate().take(lines) {
+                    let hint = Hint { language: (engine.name != "auto").then_some(Language::ENGLISH), thorough, ..Hint::default() };
+                    let heard = entries.iter().map(|entry| hear(&*transcriber, &hint, entry, line, &noises));
+                    let heard = heard.collect::<anyhow::Result<Vec<_>>>()?;
+                    let row = row(&heard);
+                    eprintln!("{folder}, {shown}, {name}: {row}");
+                    let shown = if lines == 1 { "as recorded" } else { shown };
+                    let _ = writeln!(text, "| {folder}, {} | {shown} | {name} | {row} |", heard.len());
+                }
             }
         }
     }
     Ok(Some(Section { text, plots: Vec::new() }))
 }
 
-fn hear(transcriber: &dyn Transcriber, engine: &Engine, entry: &Entry, line: usize, noises: &[Vec<f32>]) -> anyhow::Result<Heard> {
+fn hear(transcriber: &dyn Transcriber, hint: &Hint, entry: &Entry, line: usize, noises: &[Vec<f32>]) -> anyhow::Result<Heard> {
     let pcm = entry.sound()?;
     let pcm = match line {
         0 => pcm,
@@ -74,9 +79,8 @@ fn hear(transcriber: &dyn Transcriber, engine: &Engine, entry: &Entry, line: usi
         _ => with_noise(&pcm, &noises[Chance::of(&entry.file).below(noises.len())], 10.0),
     };
     let sound = pcm.len() as f64 / f64::from(Rate::MODEL.hz());
-    let language = (engine.name != "auto").then_some(Language::ENGLISH);
     let (cpu, begins) = (process::cpu(std::process::id())?, Instant::now());
-    let heard = Handle::current().block_on(stt::hear(transcriber, pcm, Hint { language, ..Hint::default() }))?;
+    let heard = Handle::current().block_on(stt::hear(transcriber, pcm, hint.clone()))?;
     let wait = begins.elapsed().as_secs_f64();
     let cpu = process::cpu(std::process::id())?.saturating_sub(cpu).as_secs_f64();
     let errors = WordErrors::between(entry.says("text").unwrap_or_default(), &heard.text);

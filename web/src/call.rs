@@ -117,8 +117,12 @@ pub struct SessionConfig {
     pub language: Option<models::Language>,
     /// The languages that the caller may speak; empty: any.
     pub languages: Vec<models::Language>,
-    /// Words to expect.
-    pub vocabulary: Option<String>,
+    /// What the transcriber is to take for the text before the caller's words.
+    pub prompt: Option<String>,
+    /// Words and phrases that the caller is likely to say.
+    pub keywords: Vec<String>,
+    /// Whether the right words are worth waiting for.
+    pub thorough: bool,
     /// Whether the client reads the transcripts.
     pub transcripts: bool,
     /// What it wants to be told of the caller's voice. Rules may need more; nothing else is measured.
@@ -226,7 +230,9 @@ impl Default for SessionConfig {
             input: pcm,
             language: None,
             languages: Vec::new(),
-            vocabulary: None,
+            prompt: None,
+            keywords: Vec::new(),
+            thorough: false,
             transcripts: true,
             signals: SignalSet::ALL,
             noise_reduction: false,

@@ -21,6 +21,10 @@ const SURE: f32 = 0.9;
 /// on two seconds of English it is 0.45 to 0.9 sure, on eleven other languages 0.1 to 0.6 (2026-11).
 const HALF_ENGLISH: f32 = 0.52;
 const FLUENCY: f32 = 16.0;
+/// Who takes the time has what the fast engine was less sure of than this heard by the other one, too, and keeps the surer of the two;
+/// the other one is given so much for being right more often. Word errors of 50 readings (2026-11): 12.3 % become 10.3 %.
+const DOUBTFUL: f32 = 0.9;
+const FAVOUR: f32 = 0.05;
 /// Its sureness by itself is worth no more than this, as logarithms of odds: less against English, which is halting and noisy, too.
 const FLUENT: std::ops::RangeInclusive<f32> = -3.0..=4.0;
 
@@ -44,7 +48,7 @@ struct Identified {
     samples: usize,
 }
 
-impl<W: Recogniser + Identifier> Wide<W> {
+impl<W> Wide<W> {
     /// A shared engine.
     pub fn new(engine: W) -> Wide<W> {
         Wide { engine: Mutex::new(engine), identified: Mutex::new(HashMap::new()) }
@@ -53,7 +57,9 @@ impl<W: Recogniser + Identifier> Wide<W> {
     fn engine(&self) -> MutexGuard<'_, W> {
         self.engine.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
+impl<W: Identifier> Wide<W> {
     fn known(&self, pcm: &[f32]) -> Option<Identified> {
         let key = key(pcm)?;
         self.identified.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned()
@@ -64,7 +70,7 @@ impl<W: Recogniser + Identifier> Wide<W> {
         let pcm = &pcm[..pcm.len().min(LISTENED)];
         let known = self.known(pcm);
         if let Some(known) = &known {
-            let told = by_words.sounds(&known.sound);
+            let told = by_words.clone().sounds(&known.sound);
             // Half as much again tells more; less than that is not worth another pass.
             if told.is_sure() || pcm.len() < known.samples * 3 / 2 {
                 return Ok(told);
@@ -93,6 +99,7 @@ fn key(pcm: &[f32]) -> Option<u64> {
 }
 
 /// What is believed of an utterance, and from what.
+#[derive(Clone)]
 struct Told {
     belief: Belief,
     source: &'static str,
@@ -107,8 +114,11 @@ impl Told {
         self.belief.likeliest().is_some_and(|(_, likely)| likely >= SURE)
     }
 
-    /// With what the sound by itself is like.
-    fn sounds(&self, sound: &Belief) -> Told {
+    /// With what the sound by itself is like; silence is like nothing.
+    fn sounds(self, sound: &Belief) -> Told {
+        if sound.is_empty() {
+            return self;
+        }
         Told { belief: self.belief.heard(|language| sound.of(language)), source: "whisper" }
     }
 }
@@ -117,6 +127,20 @@ impl<F, W> Auto<F, W> {
     /// Engines of one thread; the wide one is shared with the other threads.
     pub fn new(fast: F, wide: Arc<Wide<W>>) -> Auto<F, W> {
         Auto { fast, wide }
+    }
+}
+
+impl<F, W: Recogniser> Auto<F, W> {
+    /// English that the fast engine heard, or what the other one makes of it where that is surer.
+    fn once_more(&self, pcm: &[f32], heard: Utterance, hint: &Hint, waited: &Waited) -> Result<Utterance, ModelError> {
+        let sure = |heard: &Utterance| heard.confidence.map_or(0.0, audio::Probability::get);
+        if heard.text.is_empty() || sure(&heard) >= DOUBTFUL {
+            return Ok(heard);
+        }
+        let hint = Hint { language: Some(Language::ENGLISH), ..hint.clone() };
+        let other = self.wide.engine().recognise(pcm, &hint, waited)?;
+        let surer = !other.text.is_empty() && sure(&other) + FAVOUR > sure(&heard);
+        Ok(if surer { Utterance { tone: heard.tone, ..other } } else { heard })
     }
 }
 
@@ -135,8 +159,8 @@ impl<F: Recogniser, W: Recogniser + Identifier> Recogniser for Auto<F, W> {
         }
         let mut heard = self.fast.recognise(pcm, hint, waited)?;
         if hint.language.is_some() {
-            heard.language = Some(Measured::new(Language::ENGLISH, 1.0, "hint"));
-            return Ok(heard);
+            let heard = if hint.thorough { self.once_more(pcm, heard, hint, waited)? } else { heard };
+            return Ok(Utterance { language: Some(Measured::new(Language::ENGLISH, 1.0, "hint")), ..heard });
         }
         let mut told = by_words(hint, &heard);
         if !heard.text.is_empty() {
@@ -149,6 +173,8 @@ impl<F: Recogniser, W: Recogniser + Identifier> Recogniser for Auto<F, W> {
             let tone = heard.tone.take();
             heard = self.wide.engine().recognise(pcm, &Hint { language: Some(other), ..hint.clone() }, waited)?;
             heard.tone = tone;
+        } else if hint.thorough {
+            heard = self.once_more(pcm, heard, hint, waited)?;
         }
         Ok(Utterance { language, belief: told.belief, ..heard })
     }
@@ -174,7 +200,8 @@ mod tests {
     use audio::Probability;
 
     struct Fast(f32);
-    struct Polyglot(&'static str, f32);
+    /// What it says, how likely that language is, and how sure it is of its words.
+    struct Polyglot(&'static str, f32, f32);
 
     impl Recogniser for Fast {
         fn recognise(&mut self, _: &[f32], _: &Hint, _: &Waited) -> Result<Utterance, ModelError> {
@@ -186,7 +213,8 @@ mod tests {
         fn recognise(&mut self, _: &[f32], hint: &Hint, _: &Waited) -> Result<Utterance, ModelError> {
             let language = hint.language.map_or("?".to_owned(), |language| language.to_string());
             let said = hint.language.map(|language| Measured::new(language, 1.0, "wide"));
-            Ok(Utterance { text: format!("wide {language}"), language: said, ..Utterance::default() })
+            let confidence = Some(Probability::new(self.2));
+            Ok(Utterance { text: format!("wide {language}"), language: said, confidence, ..Utterance::default() })
         }
     }
 
@@ -203,7 +231,26 @@ mod tests {
     }
 
     fn auto(confidence: f32, sounds: (&'static str, f32)) -> Auto<Fast, Polyglot> {
-        Auto::new(Fast(confidence), Arc::new(Wide::new(Polyglot(sounds.0, sounds.1))))
+        Auto::new(Fast(confidence), Arc::new(Wide::new(Polyglot(sounds.0, sounds.1, 0.7))))
+    }
+
+    /// Words in what is silent to the other engine: the turn was lost with an error once.
+    #[test]
+    fn a_turn_that_is_silent_to_the_wide_engine_is_heard_by_the_fast_one() {
+        struct Deaf;
+        impl Recogniser for Deaf {
+            fn recognise(&mut self, _: &[f32], _: &Hint, _: &Waited) -> Result<Utterance, ModelError> {
+                Ok(Utterance::default())
+            }
+        }
+        impl Identifier for Deaf {
+            fn identify(&mut self, _: &[f32], _: &Waited) -> Result<Belief, ModelError> {
+                Ok(Belief::default())
+            }
+        }
+        let mut auto = Auto::new(Fast(0.45), Arc::new(Wide::new(Deaf)));
+        let heard = auto.recognise(&[0.0; 16], &Hint::default(), &Waited::by(&|| false)).expect("it hears");
+        assert_eq!((heard.text.as_str(), heard.language.map(|told| told.value)), ("fast", Some(Language::ENGLISH)));
     }
 
     #[test]
@@ -233,6 +280,27 @@ mod tests {
         }
         let fixed = Hint { language: Some(language("fr")), ..Hint::default() };
         assert_eq!(auto(0.3, ("de", 0.9)).prepare(&[0.1; 32_000], &fixed, &waited), None);
+    }
+
+    #[test]
+    fn doubtful_english_is_heard_once_more_by_whoever_takes_the_time() {
+        let english = Some(Language::ENGLISH);
+        for (confidence, thorough, said, expected) in [
+            (0.6, false, english, "fast"),
+            (0.6, true, english, "wide en"),
+            (0.6, true, None, "wide en"),
+            (0.74, true, None, "wide en"),
+            (0.76, true, None, "fast"),
+            (0.95, true, None, "fast"),
+        ] {
+            let hint = Hint { thorough, language: said, ..Hint::default() };
+            let heard = auto(confidence, ("en", 0.9)).recognise(&[0.0; 16], &hint, &Waited::by(&|| false)).expect("it hears");
+            assert_eq!(
+                (heard.text.as_str(), heard.language.map(|told| told.value)),
+                (expected, english),
+                "{confidence} {thorough} {said:?}"
+            );
+        }
     }
 
     #[test]

@@ -119,8 +119,10 @@ enum Stage {
 }
 
 impl<R: Recogniser + 'static> Listener<R> {
-    fn pass(&self) -> Pass {
-        let (workers, hint, pcm) = (self.workers.clone(), self.hint.clone(), self.pcm.clone());
+    /// `thorough`: if that was asked for. Only the last pass is: the others are to be quick.
+    fn pass(&self, thorough: bool) -> Pass {
+        let (workers, pcm) = (self.workers.clone(), self.pcm.clone());
+        let hint = Hint { thorough: thorough && self.hint.thorough, ..(*self.hint).clone() };
         Box::pin(async move { workers.run(move |recogniser, waited| recogniser.recognise(&pcm, &hint, waited)).await })
     }
 
@@ -134,7 +136,7 @@ impl<R: Recogniser + 'static> Listener<R> {
     }
 
     fn begin(&mut self, aim: Aim) {
-        let pass = if aim == Aim::Glance { self.glance() } else { self.pass() };
+        let pass = if aim == Aim::Glance { self.glance() } else { self.pass(false) };
         self.passing = Some(Passing { pass, samples: self.pcm.len(), aim });
     }
 
@@ -192,7 +194,9 @@ impl<R: Recogniser + 'static> Listener<R> {
                 Some(Sound::Frame(frame)) => {
                     let room = LONGEST.saturating_sub(self.pcm.len());
                     self.pcm.extend_from_slice(&frame.pcm[..frame.pcm.len().min(room)]);
-                    if self.pcm.len() >= self.next_preparation && self.next_preparation <= PREPARED_LAST {
+                    // A caller in a pause is heard first, so it waits until nobody else does.
+                    let due = self.pcm.len() >= self.next_preparation && self.next_preparation <= PREPARED_LAST;
+                    if due && self.preparing.is_none() && self.workers.idle() {
                         self.next_preparation *= 2;
                         self.preparing = Some(self.preparation());
                     }
@@ -213,9 +217,10 @@ impl<R: Recogniser + 'static> Listener<R> {
                     let all = self.pcm.len();
                     let known = self.last.take().filter(|(_, samples)| *samples == all).map(|(utterance, _)| utterance);
                     let heard = match (known, self.passing.take().filter(|passing| passing.samples == all && passing.aim != Aim::Glance)) {
+                        _ if self.hint.thorough => self.pass(true).await,
                         (Some(utterance), _) => Ok(utterance),
                         (None, Some(passing)) => passing.pass.await,
-                        (None, None) => self.pass().await,
+                        (None, None) => self.pass(true).await,
                     };
                     return Some(heard.map(Heard::Utterance));
                 }

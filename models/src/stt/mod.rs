@@ -28,7 +28,7 @@ use crate::{Belief, ModelError, Transcriber, Waited, Weights};
 
 /// Tells which language is spoken.
 pub trait Identifier: Send {
-    /// How likely `pcm` (mono at [`audio::Rate::MODEL`]) is in each language, by its sound alone.
+    /// How likely `pcm` (mono at [`audio::Rate::MODEL`]) is in each language, by its sound alone. Of silence nothing is known.
     fn identify(&mut self, pcm: &[f32], waited: &Waited) -> Result<Belief, ModelError>;
 }
 

@@ -6,6 +6,7 @@
 //! token). A stretch heard before, sample for sample, costs nothing again.
 
 mod encoder;
+mod keywords;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -17,6 +18,7 @@ use ort::session::{Session, SessionInputValue, SessionOutputs};
 use ort::value::{DynValue, Tensor, TensorRef};
 
 pub(crate) use encoder::Encoder;
+use keywords::Keywords;
 
 use super::Recogniser;
 use crate::emotion::Tone;
@@ -103,13 +105,13 @@ impl Moonshine {
     }
 
     /// Transcribes a stretch, starting from what is already known of it.
-    fn hear(&mut self, stretch: &[f32], hint: &Hint, waited: &Waited) -> Result<Draft, ModelError> {
-        let (key, whole) = (hash(&stretch[..SHORTEST]), hash(stretch));
+    fn hear(&mut self, stretch: &[f32], hint: &Hint, keywords: &Keywords, waited: &Waited) -> Result<Draft, ModelError> {
+        let (key, whole) = (hash(&stretch[..SHORTEST]) ^ keywords.hash(), hash(stretch));
         let known = self.drafts.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned().unwrap_or_default();
         if known.whole == whole && known.tone.is_some() >= hint.tone {
             return Ok(known);
         }
-        let heard = self.run(stretch, &known.tokens, hint, waited).map_err(|error| failed(NAME, error))?;
+        let heard = self.run(stretch, &known.tokens, hint, keywords, waited).map_err(|error| failed(NAME, error))?;
         let heard = Draft { whole, ..heard.ok_or_else(abandoned)? };
         let mut drafts = self.drafts.lock().unwrap_or_else(PoisonError::into_inner);
         // Drafts of utterances that are over must not pile up.
@@ -121,7 +123,7 @@ impl Moonshine {
     }
 
     /// Transcribes at most [`LONGEST_S`] seconds. `None`: nobody waits any more.
-    fn run(&mut self, pcm: &[f32], draft: &[i64], hint: &Hint, waited: &Waited) -> ort::Result<Option<Draft>> {
+    fn run(&mut self, pcm: &[f32], draft: &[i64], hint: &Hint, keywords: &Keywords, waited: &Waited) -> ort::Result<Option<Draft>> {
         let samples = pcm.len();
         let mask = vec![1_i64; samples];
         let (hidden, tone) = if hint.tone {
@@ -161,7 +163,12 @@ impl Moonshine {
                 let (_, logits) = outputs["logits"].try_extract_tensor::<f32>()?;
                 let vocabulary = logits.len() / ids.len();
                 for (position, row) in logits.chunks_exact(vocabulary).enumerate() {
-                    let (token, log) = likeliest(row);
+                    let (mut token, mut log) = likeliest(row);
+                    if !keywords.is_empty() {
+                        let other = keywords.choose(row, token, &written(&self.pieces, &tokens), |token| written(&self.pieces, &[token]));
+                        log += row[other as usize] - row[token as usize];
+                        token = other;
+                    }
                     tokens.push(token);
                     log_probability += log;
                     if token == END || guess.get(position) != Some(&token) {
@@ -184,23 +191,6 @@ impl Moonshine {
         tokens.retain(|token| *token != END);
         Ok(Some(Draft { whole: 0, tokens, mean, tone }))
     }
-
-    fn text(&self, tokens: &[i64]) -> String {
-        let mut bytes = Vec::new();
-        for token in tokens {
-            let piece = usize::try_from(*token).ok().and_then(|token| self.pieces.get(token)).map_or(&[][..], Vec::as_slice);
-            match piece {
-                // Byte pieces, for what the vocabulary has no piece for.
-                [b'<', b'0', b'x', high, low, b'>'] => {
-                    let digit = |d: u8| (d as char).to_digit(16).map(|d| d as u8);
-                    bytes.extend(digit(*high).zip(digit(*low)).map(|(high, low)| high << 4 | low));
-                }
-                [b'<', .., b'>'] => {}
-                piece => bytes.extend_from_slice(piece),
-            }
-        }
-        String::from_utf8_lossy(&bytes).replace('\u{2581}', " ").trim().to_owned()
-    }
 }
 
 impl Recogniser for Moonshine {
@@ -211,19 +201,20 @@ impl Recogniser for Moonshine {
             engine: NAME.to_owned(),
             ..Utterance::default()
         };
+        let keywords = Keywords::new(&hint.keywords);
         let (mut weight, mut sum) = (0, 0.0);
         let at = |sample: usize| Duration::from_secs_f64(sample as f64 / f64::from(Rate::MODEL.hz()));
         for (start, stretch) in stretches(pcm) {
             if stretch.len() < SHORTEST {
                 continue;
             }
-            let Draft { tokens, mean, tone, .. } = self.hear(stretch, hint, waited)?;
+            let Draft { tokens, mean, tone, .. } = self.hear(stretch, hint, &keywords, waited)?;
             if let Some(tone) = tone.filter(|_| hint.tone) {
                 utterance.tone.get_or_insert_default().add(&tone, at(start));
             }
             sum += mean * (tokens.len() + 1) as f32;
             weight += tokens.len() + 1;
-            let text = self.text(&tokens);
+            let text = written(&self.pieces, &tokens).trim().to_owned();
             if text.is_empty() {
                 continue;
             }
@@ -295,6 +286,24 @@ fn keep(value: DynValue, length: usize) -> ort::Result<DynValue> {
         None => Ok(value),
         Some(kept) => Ok(Tensor::from_array(([1, HEADS, length, HEAD], kept))?.into_dyn()),
     }
+}
+
+/// What tokens write, with the blank that stands before a word.
+fn written(pieces: &[Vec<u8>], tokens: &[i64]) -> String {
+    let mut bytes = Vec::new();
+    for token in tokens {
+        let piece = usize::try_from(*token).ok().and_then(|token| pieces.get(token)).map_or(&[][..], Vec::as_slice);
+        match piece {
+            // Byte pieces, for what the vocabulary has no piece for.
+            [b'<', b'0', b'x', high, low, b'>'] => {
+                let digit = |d: u8| (d as char).to_digit(16).map(|d| d as u8);
+                bytes.extend(digit(*high).zip(digit(*low)).map(|(high, low)| high << 4 | low));
+            }
+            [b'<', .., b'>'] => {}
+            piece => bytes.extend_from_slice(piece),
+        }
+    }
+    String::from_utf8_lossy(&bytes).replace('\u{2581}', " ")
 }
 
 /// The likeliest token of one row of logits, and its log probability.

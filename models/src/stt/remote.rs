@@ -86,8 +86,8 @@ fn form(model: &str, pcm: &[f32], hint: &Hint) -> Form {
     if let Some(language) = hint.language {
         form = form.text("language", language.code().to_owned());
     }
-    match &hint.prompt {
-        Some(prompt) => form.text("prompt", prompt.clone()),
+    match hint.context() {
+        Some(prompt) => form.text("prompt", prompt),
         None => form,
     }
 }

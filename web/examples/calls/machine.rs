@@ -1,9 +1,12 @@
-//! What the machine does to whoever runs on it: threads that only sleep, and see when they are woken too late.
+//! What the machine does to whoever runs on it: threads that only sleep, one tied to each core, and see when they are woken too late.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
 
 use super::caller::PACKET;
 
@@ -36,12 +39,17 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Watches with as many threads as there are cores.
+    /// Watches every core with a thread of its own: one that stands still is not seen from another.
     pub(crate) fn watch() -> Machine {
         let machine = Machine { stalls: Arc::default(), over: Arc::default() };
-        for _ in 0..thread::available_parallelism().map_or(1, std::num::NonZero::get) {
+        for core in 0..thread::available_parallelism().map_or(1, std::num::NonZero::get) {
             let (stalls, over) = (machine.stalls.clone(), machine.over.clone());
             thread::spawn(move || {
+                let mut only = CpuSet::new();
+                // Where it may not be tied to one, it still sees what holds up all of them.
+                if only.set(core).is_ok() {
+                    let _ = sched_setaffinity(Pid::from_raw(0), &only);
+                }
                 while !over.load(Ordering::Relaxed) {
                     let from = Instant::now();
                     thread::park_timeout(NAP);

@@ -33,8 +33,10 @@ pub(super) async fn transcribe(
     let pcm = decode_upload(request.file.clone(), services.limits.audio_length, "file").await?;
     let word_times = request.words || matches!(request.shape, Shape::Srt | Shape::Vtt | Shape::Verbose);
     let tone = request.shape.wanted().contains(SignalKind::Emotion);
-    let (language, prompt, partials) = (request.language, request.prompt.clone(), request.stream);
-    let hint = Hint { language, prompt, word_times, partials, tone, ..Hint::default() };
+    let (language, prompt, keywords, partials) = (request.language, request.prompt.clone(), request.keywords.clone(), request.stream);
+    // Who reads along has read the quick words already.
+    let thorough = !request.stream;
+    let hint = Hint { language, prompt, keywords, word_times, thorough, partials, tone, ..Hint::default() };
     account.ask_engine(&services.speakers.hears, None, 0).await?;
     let transcriber = account.works(&services.speakers).transcriber(&services.speakers);
     let heard = transcriber.transcribe(sound(pcm.clone()), hint);

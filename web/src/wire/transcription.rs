@@ -20,6 +20,7 @@ pub(crate) struct TranscriptionRequest {
     pub(crate) file: Bytes,
     pub(crate) language: Option<Language>,
     pub(crate) prompt: Option<String>,
+    pub(crate) keywords: Vec<String>,
     pub(crate) shape: Shape,
     pub(crate) stream: bool,
     pub(crate) words: bool,
@@ -69,6 +70,7 @@ pub(crate) fn read(form: Form) -> Result<TranscriptionRequest, ApiError> {
     let stream = last("stream").map(|field| field.one_of(&[("true", true), ("false", false), ("1", true), ("0", false)])).transpose()?;
     let language = last("language").map(read_language).transpose()?;
     let prompt = last("prompt").map(Field::string).transpose()?;
+    let keywords = form.texts.iter().filter(|(name, _)| name.trim_end_matches("[]") == "keywords").map(|(_, text)| text.clone()).collect();
     let (mut words, mut segments, mut said) = (false, false, false);
     for (name, text) in &form.texts {
         if name.trim_end_matches("[]") == "timestamp_granularities" {
@@ -83,7 +85,7 @@ pub(crate) fn read(form: Form) -> Result<TranscriptionRequest, ApiError> {
         segments = true;
     }
     let file = form.file.ok_or_else(|| ApiError::missing("file", "a recording: WAV, FLAC, MP3 or Ogg Opus"))?;
-    Ok(TranscriptionRequest { file, language, prompt, shape, stream: stream.unwrap_or(false), words, segments })
+    Ok(TranscriptionRequest { file, language, prompt, keywords, shape, stream: stream.unwrap_or(false), words, segments })
 }
 
 /// The transcript in the shape that was asked for.

@@ -66,6 +66,7 @@ fn silence_has_no_words_and_an_abandoned_run_stops() {
     let Some((mut whisper, pcm)) = installed() else { return };
     let silence = whisper.recognise(&vec![0.0; 3 * RATE], &Hint::default(), &Waited::by(&WAITED)).expect("silence is heard");
     assert_eq!((silence.text.as_str(), silence.language), ("", None));
+    assert!(whisper.detect(&vec![0.0; RATE]).expect("silence is heard").is_empty());
     let hint = Hint { language: Some(Language::ENGLISH), ..Hint::default() };
     let gone = whisper.recognise(&pcm, &hint, &Waited::by(&|| true));
     assert_eq!(gone.map_err(|error| error.kind), Err(ErrorKind::Closed));

@@ -343,7 +343,9 @@ impl Session {
         let Some(field) = field.present() else {
             self.config.transcripts = false;
             (self.config.language, self.config.languages) = (self.defaults.language, self.defaults.languages.clone());
-            self.config.vocabulary.clone_from(&self.defaults.vocabulary);
+            self.config.prompt.clone_from(&self.defaults.prompt);
+            self.config.keywords.clone_from(&self.defaults.keywords);
+            self.config.thorough = self.defaults.thorough;
             self.json["audio"]["input"]["transcription"] = Value::Null;
             return Ok(());
         };
@@ -361,19 +363,15 @@ impl Session {
         let language = fields.take("language").map(read_language).transpose()?.flatten();
         let languages = fields.take("languages").map(Field::array).transpose()?.unwrap_or_default();
         let languages = languages.into_iter().map(read_language).collect::<Result<Vec<_>, _>>()?;
-        let mut vocabulary: Vec<_> = fields.take("prompt").map(Field::string).transpose()?.into_iter().collect();
-        for keyword in fields.take("keywords").map(Field::array).transpose()?.unwrap_or_default() {
-            vocabulary.push(keyword.string()?);
-        }
-        vocabulary.retain(|text| !text.is_empty());
-        fields
-            .take("delay")
-            .map(|delay| delay.one_of(&["minimal", "low", "medium", "high", "xhigh"].map(|name| (name, ()))))
-            .transpose()?;
+        let prompt = fields.take("prompt").map(Field::string).transpose()?.filter(|text| !text.is_empty());
+        let keywords = fields.take("keywords").map(Field::array).transpose()?.unwrap_or_default();
+        let keywords = keywords.into_iter().map(Field::string).collect::<Result<Vec<_>, _>>()?;
+        let delays = [("minimal", false), ("low", false), ("medium", false), ("high", true), ("xhigh", true)];
+        let thorough = fields.take("delay").and_then(Field::present).map(|delay| delay.one_of(&delays)).transpose()?.unwrap_or(false);
         fields.nothing_else(&["model", "language", "languages", "keywords", "prompt", "delay"])?;
         self.config.transcripts = true;
         self.config.speaks(language, languages);
-        self.config.vocabulary = (!vocabulary.is_empty()).then(|| vocabulary.join(", "));
+        (self.config.prompt, self.config.keywords, self.config.thorough) = (prompt, keywords, thorough);
         self.json["audio"]["input"]["transcription"] = Value::Object(merged);
         Ok(())
     }
@@ -451,8 +449,11 @@ fn describe(id: &str, config: &SessionConfig) -> Value {
     if !config.languages.is_empty() {
         transcription.insert("languages".to_owned(), json!(config.languages.iter().map(Language::code).collect::<Vec<_>>()));
     }
-    if let Some(vocabulary) = &config.vocabulary {
-        transcription.insert("prompt".to_owned(), json!(vocabulary));
+    if let Some(prompt) = &config.prompt {
+        transcription.insert("prompt".to_owned(), json!(prompt));
+    }
+    if !config.keywords.is_empty() {
+        transcription.insert("keywords".to_owned(), json!(config.keywords));
     }
     let mut json = json!({
         "type": "realtime",

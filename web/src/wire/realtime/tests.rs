@@ -111,11 +111,15 @@ fn an_update_changes_what_it_names() {
             SessionConfig { turns: TurnDetection::Silence { threshold: 0.5, padding_ms: 300, silence_ms: 200, then: THEN }, ..base() },
         ),
         (
-            input(json!({ "transcription": { "model": "whisper-1", "language": "de", "prompt": "Ada", "keywords": ["Timbre"] } })),
+            input(
+                json!({ "transcription": { "model": "whisper-1", "language": "de", "prompt": "Ada", "keywords": ["Timbre"], "delay": "high" } }),
+            ),
             SessionConfig {
                 transcripts: true,
                 language: models::Language::new("de"),
-                vocabulary: Some("Ada, Timbre".to_owned()),
+                prompt: Some("Ada".to_owned()),
+                keywords: vec!["Timbre".to_owned()],
+                thorough: true,
                 ..base()
             },
         ),
@@ -461,7 +465,7 @@ fn inworlds_wishes_are_taken() {
     } }));
     assert_eq!(config.echo, EchoCancellation::On);
     assert_eq!(config.signals, SignalSet::NONE.with(SignalKind::Emotion).with(SignalKind::Pace));
-    assert_eq!((config.vocabulary.as_deref(), config.user.as_deref()), (Some("Timbre"), Some("u")));
+    assert_eq!((config.prompt.as_deref(), config.user.as_deref()), (Some("Timbre"), Some("u")));
     assert_eq!(config.language.map(|language| language.to_string()).as_deref(), Some("de"));
     assert_eq!((config.segments, config.metadata.get("tier")), (Segments::Turn, Some(&json!("vip"))));
     assert!(matches!(config.turns, TurnDetection::Silence { threshold: 0.25, silence_ms: 700, .. }));

@@ -53,7 +53,7 @@ impl Session {
 
     fn merge_hearing(&mut self, mut stt: Fields) -> Result<(), ApiError> {
         if let Some(prompt) = stt.take("prompt") {
-            self.config.vocabulary = Some(prompt.string()?).filter(|text| !text.is_empty());
+            self.config.prompt = Some(prompt.string()?).filter(|text| !text.is_empty());
         }
         if let Some(hints) = stt.take("language_hints") {
             let hints = hints.array()?.into_iter().map(read_language).collect::<Result<Vec<_>, _>>()?;
