@@ -8,9 +8,14 @@ export interface Signal {
     /** Of an emotion: how awake and how pleasant, 0 to 1. */
     arousal?: number;
     valence?: number;
+    /** Of a hesitation: the pauses that it was told from. */
+    parts?: { type: string; start: number; end: number }[];
 }
 
-export type Signals = Record<string, Signal>;
+/** How the turn lies in the call. */
+export type Dynamics = Record<string, number | null>;
+
+export type Signals = Record<string, Signal> | { dynamics?: Dynamics };
 
 /** Who answers, and why. */
 export interface Route {

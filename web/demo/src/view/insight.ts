@@ -1,7 +1,7 @@
 // What happened in a turn: how long each stage took, who answered and why, and how the caller spoke.
 
 import type { Stage, Turn } from "../conversation";
-import type { Signal } from "../protocol";
+import type { Dynamics, Signal, Signals } from "../protocol";
 import { find, make, seconds } from "./element";
 
 const NAMES: Record<Stage, string> = {
@@ -36,7 +36,22 @@ const GAUGES: Record<string, Gauge> = {
     noise: { name: "Clear of noise", unit: "dB", from: 0, to: 50, digits: 0, ends: ["noisy", "clear"], hint: "Signal-to-noise ratio" },
     end_of_turn: { name: "Finished", unit: "", from: 0, to: 1, digits: 2, ends: ["going on", "over"], hint: "How likely your turn was over, when it was ended" },
     transcription: { name: "Sure of the words", unit: "", from: 0, to: 1, digits: 2, ends: ["guessing", "sure"], hint: "How sure the recogniser is" },
+    talk_ratio: { name: "Your share", unit: "", from: 0, to: 1, digits: 2, ends: ["listening", "talking"], hint: "Your part of all that was said so far" },
+    reply_latency: { name: "Your answer came after", unit: "s", from: 0, to: 3, digits: 1, ends: ["at once", "later"], hint: "From the end of the answer before to your first sound" },
 };
+
+/** What a gauge shows: a signal by that name, or a figure of the call. */
+function read(signals: Signals | undefined, key: string): Signal | undefined {
+    const { dynamics, ...measured } = (signals ?? {}) as Record<string, Signal> & { dynamics?: Dynamics };
+    const figure = dynamics?.[key];
+    return measured[key] ?? (typeof figure === "number" ? { value: figure, confidence: 1, source: "call" } : undefined);
+}
+
+/** The filled pauses of a hesitation, in words. */
+function filled(signal: Signal): string {
+    const pauses = signal.parts?.filter((part) => part.type === "filled_pause").length ?? 0;
+    return pauses ? ` · ${pauses} × “um”` : "";
+}
 
 export class Insight {
     private readonly latency = find("latency");
@@ -152,13 +167,13 @@ export class Insight {
 
     private showSignals(turn: Turn | undefined): void {
         for (const [key, element] of this.gauges) {
-            const signal = turn?.signals?.[key];
+            const signal = read(turn?.signals, key);
             element.classList.toggle("absent", !signal);
             const value = element.querySelector("b")!;
             const gauge = GAUGES[key];
             if (!signal) value.textContent = "–";
             else if (gauge && typeof signal.value === "number") {
-                value.textContent = `${signal.value.toFixed(gauge.digits)} ${gauge.unit}`.trim();
+                value.textContent = `${signal.value.toFixed(gauge.digits)} ${gauge.unit}`.trim() + filled(signal);
                 const share = Math.max(0, Math.min(1, (signal.value - gauge.from) / (gauge.to - gauge.from)));
                 element.style.setProperty("--at", String(share));
                 element.style.setProperty("--sure", String(0.35 + 0.65 * signal.confidence));
