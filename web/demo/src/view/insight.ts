@@ -37,7 +37,7 @@ const GAUGES: Record<string, Gauge> = {
     end_of_turn: { name: "Finished", unit: "", from: 0, to: 1, digits: 2, ends: ["going on", "over"], hint: "How likely your turn was over, when it was ended" },
     transcription: { name: "Sure of the words", unit: "", from: 0, to: 1, digits: 2, ends: ["guessing", "sure"], hint: "How sure the recogniser is" },
     talk_ratio: { name: "Your share", unit: "", from: 0, to: 1, digits: 2, ends: ["listening", "talking"], hint: "Your part of all that was said so far" },
-    reply_latency: { name: "Your answer came after", unit: "s", from: 0, to: 3, digits: 1, ends: ["at once", "later"], hint: "From the end of the answer before to your first sound" },
+    reply_latency: { name: "Answered after", unit: "s", from: 0, to: 3, digits: 1, ends: ["at once", "later"], hint: "From the end of the answer before to your first sound" },
 };
 
 /** What a gauge shows: a signal by that name, or a figure of the call. */
