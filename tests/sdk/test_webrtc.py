@@ -149,11 +149,12 @@ class Caller:
         """Waits until an answer was heard to its end.
 
         A speaker who pauses between two sentences may be answered in between; going on, they interrupt that answer, even one that was
-        complete in writing: it is cleared then, and what they went on with may be no words, and get no answer.
+        complete in writing: it is cleared then, and what they went on with may be no words, and get no answer. The small model may say one
+        sentence over and over: sessions that are heard out bound it, and an answer that was cut short there is heard out, too.
         """
         while True:
             done = (await self.until("response.done"))["response"]
-            if done["status"] != "completed":
+            if done["status"] not in ("completed", "incomplete"):
                 continue
             told = {event["type"] for event in self.events if event.get("response_id") == done["id"]}
             while not told & {"output_audio_buffer.stopped", "output_audio_buffer.cleared"}:
@@ -173,6 +174,11 @@ def converse(script, session=None, configuration=None, **changes):
             await caller.dial(session, **changes)
             await caller.until("session.created", 20)
             await script(caller)
+        except BaseException:
+            # pytest shows it where a test fails.
+            for event in caller.events:
+                print(json.dumps(event)[:400])
+            raise
         finally:
             await caller.hang_up()
 
@@ -190,7 +196,7 @@ def test_a_spoken_question_gets_a_spoken_answer():
         assert "response.output_audio.delta" not in kinds, "sound goes over RTP"
         assert caller.loudness > 0.01
 
-    session = {"type": "realtime", "model": "gpt-realtime", "instructions": "Answer in one short sentence.", "audio": {"output": {"voice": "marin"}}}
+    session = {"type": "realtime", "model": "gpt-realtime", "instructions": "Answer in one short sentence.", "max_output_tokens": 40, "audio": {"output": {"voice": "marin"}}}
     converse(script, session)
 
 
