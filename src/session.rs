@@ -457,7 +457,8 @@ impl Session {
             belief: self.belief.clone(),
             prompt: self.config.prompt.clone(),
             keywords: self.config.keywords.clone(),
-            word_times: false,
+            // What breaks the flow of speech is told with its times.
+            word_times: self.wanted().contains(SignalKind::Hesitation),
             thorough: self.config.thorough,
             partials: self.config.transcripts,
             tone: [SignalKind::Emotion, SignalKind::Hesitation].into_iter().any(|kind| self.wanted().contains(kind)),

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use audio::codec::{Codec, pcm};
 use audio::container::{self, Container};
 use audio::{Rate, Samples};
-use models::Signals;
+use models::{Measured, Signals};
 use tokio::sync::mpsc;
 use web::call::{Call, Command, Ending, Event, Request};
 
@@ -180,7 +180,7 @@ fn describe(signals: &Signals) -> String {
     let numbers = [
         ("hesitation", &signals.hesitation, ""),
         ("pace", &signals.pace, " syllables/s"),
-        ("pitch", &signals.pitch, " Hz"),
+        ("pitch", &signals.pitch.as_ref().map(|pitch| Measured::new(pitch.value.hz, pitch.confidence.get(), pitch.source)), " Hz"),
         ("loudness", &signals.loudness, " dBFS"),
         ("signal to noise", &signals.noise, " dB"),
     ];

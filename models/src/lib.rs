@@ -68,7 +68,7 @@ pub use prompt::{Message, Part, Prompt, Role, Sampling, Tool, ToolCall};
 pub use reply::{Piece, read_aloud};
 pub use search::{SearchBackend, WebSearch};
 pub use secret::Secret;
-pub use signals::{Dynamics, Emotion, EmotionLabel, Measured, Reading, SignalKind, SignalSet, Signals, Trend};
+pub use signals::{Dynamics, Emotion, EmotionLabel, Measured, Reading, Register, SignalKind, SignalSet, Signals, Trend};
 pub use utterance::{Partial, Segment, Utterance, Word};
 pub use voice::{Spoken, Voice};
 pub use weights::Weights;

@@ -7,6 +7,8 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use ort::environment::Environment;
+#[cfg(feature = "moonshine")]
+use ort::logging::LogLevel;
 use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
@@ -28,6 +30,23 @@ fn environment(weights: &Weights) -> Result<&'static Environment, ModelError> {
 pub(crate) fn open(weights: &Weights, model: &Path) -> Result<Session, ModelError> {
     let build = |environment| -> ort::Result<Session> { builder(environment)?.commit_from_file(model) };
     build(environment(weights)?).map_err(|error| failed(&model.display().to_string(), error))
+}
+
+/// Opens a model whose branch gives out other values that lie inside it: see [`ort_format::give_instead`].
+#[cfg(feature = "moonshine")]
+pub(crate) fn open_giving_instead(
+    weights: &Weights,
+    model: &Path,
+    branch: &str,
+    instead: &[(String, String)],
+) -> Result<Session, ModelError> {
+    let target = model.display().to_string();
+    let mut bytes = std::fs::read(model).map_err(|error| ModelError::new(ErrorKind::Failed, &target, error.to_string()))?;
+    let given = ort_format::give_instead(&mut bytes, branch, instead);
+    given.ok_or_else(|| failed(&target, "its graph could not be read; fetch it anew with `timbre models pull`"))?;
+    // It would warn of every answer that what comes has not the shape of what came by that name before.
+    let build = |environment| -> ort::Result<Session> { builder(environment)?.with_log_level(LogLevel::Error)?.commit_from_memory(&bytes) };
+    build(environment(weights)?).map_err(|error| failed(&target, error))
 }
 
 fn builder(environment: &Environment) -> ort::Result<SessionBuilder> {

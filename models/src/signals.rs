@@ -131,6 +131,28 @@ pub struct Dynamics {
     pub reply_latency: Option<f32>,
 }
 
+/// Where a voice lies, and how steady it is there.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Register {
+    /// Median fundamental frequency, Hz.
+    pub hz: f32,
+    /// Between the outer sixths of its track, semitones (a monotone has two, a lively voice eight); `None` where only the median is known.
+    pub range: Option<f32>,
+    /// How regular it is; `None` where too little is voiced.
+    pub cycles: Option<audio::features::Cycles>,
+}
+
+impl Register {
+    /// `low`, `middle` or `high`, among all voices: not whether it is a man's, a woman's or a child's.
+    pub fn name(self) -> &'static str {
+        match self.hz {
+            ..140.0 => "low",
+            140.0..190.0 => "middle",
+            _ => "high",
+        }
+    }
+}
+
 /// All that was measured of an utterance. `None`: not asked for, or not measurable here.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Signals {
@@ -138,14 +160,14 @@ pub struct Signals {
     pub language: Option<Measured<Language>>,
     /// How the speaker seems to feel.
     pub emotion: Option<Measured<Emotion>>,
-    /// 0 fluent .. 1 halting: silent pauses, filled pauses, restarts.
+    /// 0 fluent .. 1 halting, of all that breaks the flow.
     pub hesitation: Option<Measured<f32>>,
-    /// The pauses that it was told from, in the order of time.
+    /// What it was told from, in the order of time.
     pub disfluencies: Vec<Disfluency>,
     /// Syllables a second while speaking.
     pub pace: Option<Measured<f32>>,
-    /// Median fundamental frequency, Hz.
-    pub pitch: Option<Measured<f32>>,
+    /// Where the voice lies, and how steady it is.
+    pub pitch: Option<Measured<Register>>,
     /// Level of the speech, dBFS.
     pub loudness: Option<Measured<f32>>,
     /// Signal-to-noise ratio, dB.

@@ -16,6 +16,8 @@ pub struct Word {
     pub start: Duration,
     /// Where it ends.
     pub end: Duration,
+    /// How sure the recogniser is of it: mean token probability. Of a word that was spoken by us nothing is asked.
+    pub confidence: Option<Probability>,
 }
 
 /// A draft: what seems to have been said so far. It never enters the history.
@@ -25,6 +27,15 @@ pub struct Partial {
     pub text: String,
     /// How much sound it covers, from the start of the utterance.
     pub covers: Duration,
+    /// How much of the text will probably stay, bytes from its start; it ends at the end of a word.
+    pub settled: usize,
+}
+
+impl Partial {
+    /// The text that will probably stay.
+    pub fn settled(&self) -> &str {
+        self.text.get(..self.settled).unwrap_or_default()
+    }
 }
 
 /// One uninterrupted stretch of one speaker, transcribed.

@@ -72,7 +72,7 @@ pub(crate) const TARGET: [(&str, Holds); 13] = [
     ("healthy", Holds::Flag),
 ];
 /// The names under `voice`; each also has a `.._confidence`.
-pub(crate) const VOICE: [(&str, Holds); 26] = [
+pub(crate) const VOICE: [(&str, Holds); 34] = [
     ("language", Holds::Text),
     ("emotion", Holds::Text),
     ("arousal", Holds::Number),
@@ -86,9 +86,17 @@ pub(crate) const VOICE: [(&str, Holds); 26] = [
     ("arousal_trend", Holds::Number),
     ("valence_trend", Holds::Number),
     ("hesitation", Holds::Number),
+    ("slow_starts", Holds::Number),
+    ("silent_pauses", Holds::Number),
     ("filled_pauses", Holds::Number),
+    ("repetitions", Holds::Number),
+    ("cut_offs", Holds::Number),
     ("pace", Holds::Number),
     ("pitch", Holds::Number),
+    ("register", Holds::Text),
+    ("pitch_range", Holds::Number),
+    ("jitter", Holds::Number),
+    ("shimmer", Holds::Number),
     ("loudness", Holds::Number),
     ("noise", Holds::Number),
     ("talk_ratio", Holds::Number),
@@ -119,6 +127,18 @@ const EMOTION_PARTS: [&str; 10] = [
 
 /// Names of the parts of a call's dynamics; each is also a bare name.
 const DYNAMICS_PARTS: [&str; 6] = ["talk_ratio", "overlap", "interruptions", "reply_latency", "turn_seconds", "turn_trend"];
+
+/// Names of what else is told of a voice's register; each is also a bare name.
+const REGISTER_PARTS: [&str; 4] = ["register", "pitch_range", "jitter", "shimmer"];
+
+/// How many there are of each break in the flow of speech; each is also a bare name.
+const DISFLUENCIES: [(&str, DisfluencyKind); 5] = [
+    ("slow_starts", DisfluencyKind::SlowStart),
+    ("silent_pauses", DisfluencyKind::SilentPause),
+    ("filled_pauses", DisfluencyKind::FilledPause),
+    ("repetitions", DisfluencyKind::Repetition),
+    ("cut_offs", DisfluencyKind::CutOff),
+];
 
 /// Most values in a request's metadata, lists and objects counted with what they hold. OpenAI allows 16 pairs; a rule may loop over a
 /// list once, so this bounds its cost.
@@ -214,9 +234,14 @@ impl<'a> View<'a> {
             "emotion" => signals.emotion.as_ref().and_then(|m| pick(sure, text(m.value.label.name()), m.confidence)),
             "arousal" => signals.emotion.as_ref().and_then(|m| pick(sure, number(m.value.arousal.get()), m.confidence)),
             "valence" => signals.emotion.as_ref().and_then(|m| pick(sure, number(m.value.valence.get()), m.confidence)),
-            "filled_pauses" => {
-                let filled = signals.disfluencies.iter().filter(|part| part.kind == DisfluencyKind::FilledPause).count();
-                signals.hesitation.as_ref().and_then(|m| pick(sure, number(filled as f32), m.confidence))
+            "pitch" => signals.pitch.as_ref().and_then(|m| pick(sure, number(m.value.hz), m.confidence)),
+            "register" => signals.pitch.as_ref().and_then(|m| pick(sure, text(m.value.name()), m.confidence)),
+            "pitch_range" => signals.pitch.as_ref().and_then(|m| pick(sure, number(m.value.range?), m.confidence)),
+            "jitter" => signals.pitch.as_ref().and_then(|m| pick(sure, number(m.value.cycles?.jitter), m.confidence)),
+            "shimmer" => signals.pitch.as_ref().and_then(|m| pick(sure, number(m.value.cycles?.shimmer), m.confidence)),
+            name if disfluency(name).is_some() => {
+                let count = signals.disfluencies.iter().filter(|part| Some(part.kind) == disfluency(name)).count();
+                signals.hesitation.as_ref().and_then(|m| pick(sure, number(count as f32), m.confidence))
             }
             name if DYNAMICS_PARTS.contains(&name) => {
                 let Dynamics { turn_seconds, turn_trend, talk_ratio, overlap, interruptions, reply_latency } = signals.dynamics?;
@@ -238,7 +263,6 @@ impl<'a> View<'a> {
                 let measured = match plain {
                     "hesitation" => &signals.hesitation,
                     "pace" => &signals.pace,
-                    "pitch" => &signals.pitch,
                     "loudness" => &signals.loudness,
                     "noise" => &signals.noise,
                     _ => return None,
@@ -278,13 +302,21 @@ pub(crate) fn signal(name: &str) -> Option<SignalKind> {
     if EMOTION_PARTS.contains(&name) {
         return Some(SignalKind::Emotion);
     }
-    if name == "filled_pauses" {
+    if disfluency(name).is_some() {
         return Some(SignalKind::Hesitation);
+    }
+    if REGISTER_PARTS.contains(&name) {
+        return Some(SignalKind::Pitch);
     }
     if DYNAMICS_PARTS.contains(&name) {
         return Some(SignalKind::Dynamics);
     }
     SignalKind::ALL.into_iter().find(|kind| kind.name() == name)
+}
+
+/// What `name` counts.
+fn disfluency(name: &str) -> Option<DisfluencyKind> {
+    DISFLUENCIES.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind)
 }
 
 /// The signals that a bare name makes a rule want.

@@ -350,6 +350,7 @@ mod tests {
             text: text.into(),
             start: Duration::from_millis(start),
             end: Duration::from_millis(start + 200),
+            confidence: None,
         };
         dialogue.replace(said("a", Role::Assistant, "One two three."), vec![word("One", 0), word("two", 300), word("three.", 600)], "resp");
         assert_eq!(dialogue.truncate("a", 0, 500), Ok(()));

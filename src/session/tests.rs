@@ -52,7 +52,7 @@ impl Transcriber for Ears {
                     Some(Sound::Glance) => return Some((Ok(Heard::Glanced(said(samples))), (sound, samples, false))),
                     Some(Sound::Pause) => {
                         let covers = Samples(samples as u64).duration(Rate::MODEL);
-                        let partial = Partial { text: said(samples), covers };
+                        let partial = Partial { settled: said(samples).len(), text: said(samples), covers };
                         return Some((Ok(Heard::Paused(partial)), (sound, samples, false)));
                     }
                     None => {
@@ -98,7 +98,7 @@ impl Synthesizer for Mouth {
                 stream::iter(words.into_iter().enumerate().map(|(index, text)| {
                     let start = Duration::from_millis(500 * index as u64);
                     let frame = Frame::new(vec![0.3; 12_000], Rate::SPEECH, Samples(12_000 * index as u64));
-                    Ok(Spoken { frame, words: vec![Word { text, start, end: start + Duration::from_millis(500) }] })
+                    Ok(Spoken { frame, words: vec![Word { text, start, end: start + Duration::from_millis(500), confidence: None }] })
                 }))
             })
             .boxed()

@@ -7,7 +7,7 @@ use audio::{Probability, Rate, Samples};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
-use models::{Attention, Dynamics, Heard, Language, Measured, ModelError, SignalKind, Signals, Utterance};
+use models::{Attention, Dynamics, Heard, Language, Measured, ModelError, Partial, SignalKind, Signals, Utterance};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 use web::call::{Content, Event, Item, ItemContent, Status, TurnDetection};
@@ -167,11 +167,11 @@ impl Session {
     /// The transcriber said something of what is still being said.
     pub(super) async fn heard(&mut self, heard: Option<Result<Heard, ModelError>>) -> Told {
         match heard {
-            Some(Ok(Heard::Partial(partial))) => self.draft(&partial.text).await,
+            Some(Ok(Heard::Partial(partial))) => self.draft(&partial).await,
             Some(Ok(Heard::Glanced(words))) => self.decide(Input::Words(Some(words))).await,
             Some(Ok(Heard::Language(language))) => self.tell_language(language).await,
             Some(Ok(Heard::Paused(partial))) => {
-                self.draft(&partial.text).await?;
+                self.draft(&partial).await?;
                 let current = self.hearing.utterance.as_ref().is_some_and(|utterance| utterance.paused_at(partial.covers));
                 if let Some(judging) = self.judging.as_mut().filter(|_| current) {
                     judging.words = Words::Known(partial.text);
@@ -205,13 +205,14 @@ impl Session {
         }
     }
 
-    /// Sends what is new of a draft, where it only grew.
-    async fn draft(&mut self, text: &str) -> Told {
+    /// Sends what is new of a draft and settled, where it only grew.
+    async fn draft(&mut self, partial: &Partial) -> Told {
         if !self.config.transcripts {
             return Ok(());
         }
         let Some(utterance) = self.hearing.utterance.as_mut().filter(|utterance| utterance.announced) else { return Ok(()) };
-        let Some(delta) = stable(text).strip_prefix(utterance.told.as_str()).filter(|delta| !delta.is_empty()).map(str::to_owned) else {
+        let Some(delta) = partial.settled().strip_prefix(utterance.told.as_str()).filter(|delta| !delta.is_empty()).map(str::to_owned)
+        else {
             return Ok(());
         };
         utterance.told.push_str(&delta);
@@ -336,12 +337,11 @@ impl Session {
         async move {
             let measure = move || {
                 let mut baseline = baseline.lock().unwrap_or_else(PoisonError::into_inner);
-                models::measure(&pcm, &utterance, &mut baseline, wanted)
+                models::measure(&pcm, &utterance, dynamics, &mut baseline, wanted)
             };
             let signals = tokio::task::spawn_blocking(measure).await.unwrap_or_default();
-            let dynamics = dynamics.filter(|_| wanted.contains(SignalKind::Dynamics));
             let end_of_turn = over.map(|over| Measured::new(over, over.get().max(1.0 - over.get()), "smart-turn"));
-            (item, Signals { end_of_turn, dynamics, ..signals })
+            (item, Signals { end_of_turn, ..signals })
         }
     }
 
@@ -380,9 +380,4 @@ impl Session {
         })
         .await
     }
-}
-
-/// All but the last word of a draft: the last is often half heard.
-fn stable(text: &str) -> &str {
-    text.trim_end().rfind(' ').map_or("", |at| &text[..at])
 }

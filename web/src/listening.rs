@@ -62,6 +62,6 @@ pub(crate) async fn measure(pcm: Arc<[f32]>, utterance: &Utterance, wanted: Sign
     let utterance = utterance.clone();
     // One request is one utterance: there is no earlier one to compare the speaker with.
     let mut baseline = Baseline::new(speakers.emotion.clone());
-    let measured = tokio::task::spawn_blocking(move || models::measure(&pcm, &utterance, &mut baseline, wanted)).await;
+    let measured = tokio::task::spawn_blocking(move || models::measure(&pcm, &utterance, None, &mut baseline, wanted)).await;
     measured.map_err(|_| ApiError::new(500, "engine_failed", "The signals of the audio could not be measured."))
 }

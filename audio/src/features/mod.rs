@@ -1,5 +1,6 @@
-//! What can be measured of a voice with arithmetic alone: level, noise, pauses, pitch, tempo. Under 3 ms of one core a second of sound.
+//! What can be measured of a voice with arithmetic alone: level, noise, pauses, pitch and its regularity, tempo. Under 3 ms of one core a second of sound.
 
+mod cycles;
 mod dtmf;
 mod energy;
 mod noise;
@@ -7,6 +8,7 @@ mod pitch;
 mod tail;
 mod tempo;
 
+pub use cycles::Cycles;
 pub use dtmf::Dtmf;
 pub use energy::{HOP_MS, db, levels};
 pub use noise::{Noise, Pause};

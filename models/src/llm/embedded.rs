@@ -13,6 +13,7 @@ mod gguf;
 mod held;
 mod matrix;
 mod memory;
+mod repetition;
 mod sampler;
 mod sections;
 mod shape;
@@ -35,6 +36,7 @@ use decoder::{Decoder, Scratch};
 use gguf::Gguf;
 use held::Held;
 use memory::Memories;
+use repetition::Repetition;
 use sampler::Sampler;
 use sections::Sections;
 use template::Template;
@@ -156,6 +158,7 @@ impl Engine {
         listener: &mut Listener,
     ) -> Result<(usize, Option<Finish>), ModelError> {
         let mut sampler = Sampler::new(sampling, RandomState::new().hash_one(0));
+        let mut repetition = Repetition::new();
         for written in 0..most {
             let logits = &self.scratch.logits;
             let token = sampler.choose(logits).ok_or_else(|| {
@@ -168,6 +171,10 @@ impl Engine {
                 Heard::More => {}
                 Heard::Stop => return Ok((written + 1, Some(Finish::Stop))),
                 Heard::Gone => return Ok((written + 1, None)),
+            }
+            // Nobody wants the rest, and a caller would have to hear it.
+            if repetition.push(token) {
+                return Ok((written + 1, listener.finish().then_some(Finish::Stop)));
             }
             if written + 1 < most {
                 self.decoder.step(&[token], memory, &mut self.scratch, &mut self.crew);

@@ -21,14 +21,14 @@ fn said(text: &str) -> Utterance {
 }
 
 fn hesitation_of(pcm: &[f32], text: &str) -> f32 {
-    measure(pcm, &said(text), &mut Baseline::default(), SignalSet::ALL).hesitation.expect("hesitation").value
+    measure(pcm, &said(text), None, &mut Baseline::default(), SignalSet::ALL).hesitation.expect("hesitation").value
 }
 
 #[test]
 fn only_what_is_wanted_is_measured() {
     let pcm = buzz(120.0, 0.1, 0);
     for kind in SignalKind::ALL {
-        let signals = measure(&pcm, &said("Hello there, thank you"), &mut Baseline::default(), SignalSet::NONE.with(kind));
+        let signals = measure(&pcm, &said("Hello there, thank you"), None, &mut Baseline::default(), SignalSet::NONE.with(kind));
         let given = [
             (SignalKind::Emotion, signals.emotion.is_some()),
             (SignalKind::Hesitation, signals.hesitation.is_some()),
@@ -41,16 +41,16 @@ fn only_what_is_wanted_is_measured() {
             assert_eq!(is_there, other == kind, "{} when {} is wanted", other.name(), kind.name());
         }
     }
-    assert_eq!(measure(&pcm, &said("Hello"), &mut Baseline::default(), SignalSet::NONE), Signals::default());
-    assert_eq!(measure(&[], &said("Hello"), &mut Baseline::default(), SignalSet::ALL).pitch, None);
+    assert_eq!(measure(&pcm, &said("Hello"), None, &mut Baseline::default(), SignalSet::NONE), Signals::default());
+    assert_eq!(measure(&[], &said("Hello"), None, &mut Baseline::default(), SignalSet::ALL).pitch, None);
 }
 
 #[test]
 fn pitch_and_loudness_are_read_off() {
-    let signals = measure(&buzz(120.0, 0.1, 0), &said(""), &mut Baseline::default(), SignalSet::ALL);
-    let pitch = signals.pitch.expect("pitch").value;
+    let signals = measure(&buzz(120.0, 0.1, 0), &said(""), None, &mut Baseline::default(), SignalSet::ALL);
+    let pitch = signals.pitch.expect("pitch").value.hz;
     assert!((pitch - 120.0).abs() < 3.0, "{pitch}");
-    let louder = measure(&buzz(120.0, 0.2, 0), &said(""), &mut Baseline::default(), SignalSet::ALL).loudness.expect("level").value;
+    let louder = measure(&buzz(120.0, 0.2, 0), &said(""), None, &mut Baseline::default(), SignalSet::ALL).loudness.expect("level").value;
     assert!((louder - signals.loudness.expect("level").value - 6.0).abs() < 0.1);
 }
 

@@ -1,14 +1,21 @@
 //! Models in ONNX Runtime's own format (`.ort`): a flatbuffer, into which one more list of outputs is written.
 //!
-//! Nothing is converted and nothing moves: the new list is put behind the end of the buffer and the graph is pointed to it, so every
+//! Nothing is converted and nothing moves: the new list is put behind the end of the buffer and its graph is pointed to it, so every
 //! kernel runs as before. Slots are those of `ort.fbs` (ONNX Runtime 1.10 and later).
 
 /// Slot of the model in an inference session.
 const MODEL: usize = 1;
 /// Slot of the graph in a model.
 const GRAPH: usize = 7;
-/// Slot of the outputs' names in a graph.
+/// Slots of a graph: its nodes and the names of its outputs.
+const NODES: usize = 2;
 const OUTPUTS: usize = 6;
+/// Slots of a node: what it does, and its attributes.
+const OPERATOR: usize = 5;
+const ATTRIBUTES: usize = 10;
+/// Slots of an attribute: its name, and the graph that it holds.
+const NAME: usize = 0;
+const BRANCH: usize = 7;
 
 /// Whether these bytes are such a model.
 pub(super) fn is_ort(bytes: &[u8]) -> bool {
@@ -17,17 +24,57 @@ pub(super) fn is_ort(bytes: &[u8]) -> bool {
 
 /// Adds the values named `more`, which lie inside the graph, to the outputs of the model; `None` where the bytes are no such model.
 pub(super) fn add_outputs(bytes: &mut Vec<u8>, more: &[&str]) -> Option<()> {
-    let model = follow(bytes, field(bytes, follow(bytes, 0)?, MODEL)?)?;
-    let graph = follow(bytes, field(bytes, model, GRAPH)?)?;
-    let slot = field(bytes, graph, OUTPUTS)?;
-    let list = follow(bytes, slot)?;
-    let count = word(bytes, list)?;
-    let mut names = Vec::new();
-    for index in 0..count {
-        let text = follow(bytes, list + 4 + 4 * index)?;
-        names.push(bytes.get(text + 4..text + 4 + word(bytes, text)?)?.to_vec());
+    let slot = field(bytes, graph(bytes)?, OUTPUTS)?;
+    let mut names = texts(bytes, slot)?;
+    names.extend(more.iter().map(|name| (*name).to_owned()));
+    relist(bytes, slot, &names)
+}
+
+/// Has a branch of the model's one condition give out `instead` of what it gives by the name of an output: pairs of both. The branch is
+/// `then_branch` or `else_branch`, the values lie inside it. `None` where the bytes are no such model.
+pub(super) fn give_instead(bytes: &mut Vec<u8>, branch: &str, instead: &[(String, String)]) -> Option<()> {
+    let nodes = field(bytes, graph(bytes)?, NODES)?;
+    let condition = tables(bytes, nodes)?.into_iter().find(|node| text(bytes, *node, OPERATOR).as_deref() == Some("If"))?;
+    let attributes = field(bytes, condition, ATTRIBUTES)?;
+    let branch = tables(bytes, attributes)?.into_iter().find(|attribute| text(bytes, *attribute, NAME).as_deref() == Some(branch))?;
+    let slot = field(bytes, follow(bytes, field(bytes, branch, BRANCH)?)?, OUTPUTS)?;
+    let mut names = texts(bytes, slot)?;
+    for (output, value) in instead {
+        *names.iter_mut().find(|name| *name == output)? = value.clone();
     }
-    names.extend(more.iter().map(|name| name.as_bytes().to_vec()));
+    relist(bytes, slot, &names)
+}
+
+/// The model's graph.
+fn graph(bytes: &[u8]) -> Option<usize> {
+    let model = follow(bytes, field(bytes, follow(bytes, 0)?, MODEL)?)?;
+    follow(bytes, field(bytes, model, GRAPH)?)
+}
+
+/// Where the tables of the list stand that `slot` leads to.
+fn tables(bytes: &[u8], slot: usize) -> Option<Vec<usize>> {
+    let list = follow(bytes, slot)?;
+    (0..word(bytes, list)?).map(|index| follow(bytes, list + 4 + 4 * index)).collect()
+}
+
+/// The text that stands at `at`, its length before it.
+fn text_at(bytes: &[u8], at: usize) -> Option<String> {
+    let start = at.checked_add(4)?;
+    String::from_utf8(bytes.get(start..start.checked_add(word(bytes, at)?)?)?.to_vec()).ok()
+}
+
+/// A field of the table at `table` that holds a text.
+fn text(bytes: &[u8], table: usize, slot: usize) -> Option<String> {
+    text_at(bytes, follow(bytes, field(bytes, table, slot)?)?)
+}
+
+/// The texts of the list that `slot` leads to.
+fn texts(bytes: &[u8], slot: usize) -> Option<Vec<String>> {
+    tables(bytes, slot)?.into_iter().map(|at| text_at(bytes, at)).collect()
+}
+
+/// Puts a list of these texts behind the end and points `slot` to it.
+fn relist(bytes: &mut Vec<u8>, slot: usize, names: &[String]) -> Option<()> {
     align(bytes);
     let list = bytes.len();
     put(bytes, slot, list - slot)?;
@@ -39,7 +86,7 @@ pub(super) fn add_outputs(bytes: &mut Vec<u8>, more: &[&str]) -> Option<()> {
         let (at, text) = (slots + 4 * index, bytes.len());
         put(bytes, at, text - at)?;
         bytes.extend(u32::try_from(name.len()).ok()?.to_le_bytes());
-        bytes.extend(name);
+        bytes.extend(name.as_bytes());
         // Texts end with a nought that is not counted.
         bytes.push(0);
     }
@@ -82,43 +129,85 @@ fn align(bytes: &mut Vec<u8>) {
 mod tests {
     use super::*;
 
-    /// A session that holds a model, which holds a graph with one output, `y`; each table has just the one field.
+    /// A piece of a flatbuffer.
+    enum Piece {
+        Text(&'static str),
+        List(Vec<Piece>),
+        /// Fields by their slots.
+        Table(Vec<(usize, Piece)>),
+    }
+
+    /// Writes a piece behind the end and says where it stands.
+    fn write(bytes: &mut Vec<u8>, piece: &Piece) -> usize {
+        align(bytes);
+        let mut children = Vec::new();
+        let at = match piece {
+            Piece::Text(text) => {
+                let at = bytes.len();
+                bytes.extend((text.len() as u32).to_le_bytes());
+                bytes.extend(text.as_bytes());
+                bytes.push(0);
+                at
+            }
+            Piece::List(items) => {
+                let at = bytes.len();
+                bytes.extend((items.len() as u32).to_le_bytes());
+                children.extend(items.iter().enumerate().map(|(index, item)| (at + 4 + 4 * index, item)));
+                bytes.resize(at + 4 + 4 * items.len(), 0);
+                at
+            }
+            Piece::Table(slots) => {
+                let fields = bytes.len();
+                let most = slots.iter().map(|(slot, _)| slot + 1).max().unwrap_or(0);
+                bytes.extend(((4 + 2 * most) as u16).to_le_bytes());
+                bytes.extend(((4 + 4 * slots.len()) as u16).to_le_bytes());
+                for slot in 0..most {
+                    let place = slots.iter().position(|(known, _)| *known == slot).map_or(0, |index| 4 + 4 * index);
+                    bytes.extend((place as u16).to_le_bytes());
+                }
+                align(bytes);
+                let at = bytes.len();
+                bytes.extend(((at - fields) as i32).to_le_bytes());
+                children.extend(slots.iter().enumerate().map(|(index, (_, piece))| (at + 4 + 4 * index, piece)));
+                bytes.resize(at + 4 + 4 * slots.len(), 0);
+                at
+            }
+        };
+        for (slot, child) in children {
+            let stands = write(bytes, child);
+            put(bytes, slot, stands - slot).expect("it fits");
+        }
+        at
+    }
+
+    /// A session with a model, whose graph has an output `y` and a condition with two branches.
     fn session() -> Vec<u8> {
-        let mut bytes = Vec::new();
-        let mut word = |value: u32| bytes.extend(value.to_le_bytes());
-        word(8);
-        word(u32::from_le_bytes(*b"ORTM"));
-        let mut at = 8;
-        // A table: 4 bytes back to its list of fields, then the one field.
-        for slot in [MODEL, GRAPH, OUTPUTS] {
-            let fields = 4 + 2 * (slot + 1);
-            let next = 8 + fields.next_multiple_of(4);
-            bytes.extend((-8_i32).to_le_bytes());
-            bytes.extend(u32::try_from(next - 4).expect("small").to_le_bytes());
-            bytes.extend(u16::try_from(fields).expect("small").to_le_bytes());
-            bytes.extend(8_u16.to_le_bytes());
-            bytes.extend(vec![0; 2 * slot]);
-            bytes.extend(4_u16.to_le_bytes());
-            at += next;
-            bytes.resize(at, 0);
-        }
-        for value in [1_u32, 4, 1] {
-            bytes.extend(value.to_le_bytes());
-        }
-        bytes.extend(b"y\0");
+        let named = |names: &[&'static str]| Piece::List(names.iter().map(|name| Piece::Text(name)).collect());
+        let branch = |name, outputs: &[&'static str]| {
+            Piece::Table(vec![(NAME, Piece::Text(name)), (BRANCH, Piece::Table(vec![(OUTPUTS, named(outputs))]))])
+        };
+        let branches = Piece::List(vec![branch("else_branch", &["y", "key"]), branch("then_branch", &["y", "key"])]);
+        let nodes = vec![
+            Piece::Table(vec![(OPERATOR, Piece::Text("Add"))]),
+            Piece::Table(vec![(OPERATOR, Piece::Text("If")), (ATTRIBUTES, branches)]),
+        ];
+        let graph = Piece::Table(vec![(NODES, Piece::List(nodes)), (OUTPUTS, named(&["y"]))]);
+        let session = Piece::Table(vec![(MODEL, Piece::Table(vec![(GRAPH, graph)]))]);
+        let mut bytes = [8_u32.to_le_bytes(), *b"ORTM"].concat();
+        let at = write(&mut bytes, &session);
+        put(&mut bytes, 0, at).expect("it fits");
         bytes
     }
 
+    /// What the two branches give out.
+    fn branches(bytes: &[u8]) -> Option<Vec<Vec<String>>> {
+        let condition = *tables(bytes, field(bytes, graph(bytes)?, NODES)?)?.get(1)?;
+        let outputs = |attribute: &usize| texts(bytes, field(bytes, follow(bytes, field(bytes, *attribute, BRANCH)?)?, OUTPUTS)?);
+        tables(bytes, field(bytes, condition, ATTRIBUTES)?)?.iter().map(outputs).collect()
+    }
+
     fn outputs(bytes: &[u8]) -> Option<Vec<String>> {
-        let model = follow(bytes, field(bytes, follow(bytes, 0)?, MODEL)?)?;
-        let list = follow(bytes, field(bytes, follow(bytes, field(bytes, model, GRAPH)?)?, OUTPUTS)?)?;
-        (0..word(bytes, list)?)
-            .map(|index| {
-                let text = follow(bytes, list + 4 + 4 * index)?;
-                let name = bytes.get(text + 4..text + 4 + word(bytes, text)?)?;
-                String::from_utf8(name.to_vec()).ok()
-            })
-            .collect()
+        texts(bytes, field(bytes, graph(bytes)?, OUTPUTS)?)
     }
 
     #[test]
@@ -132,16 +221,30 @@ mod tests {
     }
 
     #[test]
+    fn a_branch_gives_something_else_by_the_same_name() {
+        let mut bytes = session();
+        let instead = |value: &str| [("key".to_owned(), value.to_owned())];
+        give_instead(&mut bytes, "then_branch", &instead("/softmax")).expect("a model");
+        let names = |names: [&str; 2]| names.map(str::to_owned).to_vec();
+        assert_eq!(branches(&bytes), Some(vec![names(["y", "key"]), names(["y", "/softmax"])]));
+        assert_eq!(give_instead(&mut bytes, "then_branch", &instead("/softmax")), None, "no such output any more");
+        assert_eq!(give_instead(&mut bytes, "other_branch", &instead("/softmax")), None, "no such branch");
+    }
+
+    #[test]
     fn what_is_cut_or_no_model_is_refused_and_never_panics() {
         let whole = session();
-        for length in 0..whole.len() - 2 {
-            assert_eq!(add_outputs(&mut whole[..length].to_vec(), &["a"]), None, "{length} bytes");
+        let change =
+            |bytes: &mut Vec<u8>| (add_outputs(bytes, &["a"]), give_instead(bytes, "then_branch", &[("key".to_owned(), "a".to_owned())]));
+        for length in 0..whole.len() {
+            let _ = change(&mut whole[..length].to_vec());
         }
+        assert_eq!(change(&mut whole[..64].to_vec()), (None, None));
         for at in 0..whole.len() {
             for value in [0, 0x7f, 0xff] {
                 let mut bytes = whole.clone();
                 bytes[at] = value;
-                let _ = add_outputs(&mut bytes, &["a"]);
+                let _ = change(&mut bytes);
             }
         }
     }

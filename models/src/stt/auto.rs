@@ -153,8 +153,10 @@ fn by_words(hint: &Hint, heard: &Utterance) -> Told {
 }
 
 impl<F: Recogniser, W: Recogniser + Identifier> Recogniser for Auto<F, W> {
+    const THOROUGH: bool = true;
+
     fn recognise(&mut self, pcm: &[f32], hint: &Hint, waited: &Waited) -> Result<Utterance, ModelError> {
-        if hint.word_times || hint.language.is_some_and(|language| language != Language::ENGLISH) {
+        if hint.language.is_some_and(|language| language != Language::ENGLISH) {
             return self.wide.engine().recognise(pcm, hint, waited);
         }
         let mut heard = self.fast.recognise(pcm, hint, waited)?;
@@ -185,7 +187,7 @@ impl<F: Recogniser, W: Recogniser + Identifier> Recogniser for Auto<F, W> {
     }
 
     fn prepare(&mut self, pcm: &[f32], hint: &Hint, waited: &Waited) -> Option<Measured<Language>> {
-        if hint.language.is_some() || hint.word_times {
+        if hint.language.is_some() {
             return None;
         }
         // If anything fails, whoever needs the language later finds it, or says why not.

@@ -14,6 +14,9 @@ use crate::{Attention, Heard, Hint, Language, Measured, ModelError, Partial, Sou
 
 /// A recogniser that hears an utterance whole.
 pub trait Recogniser: Send {
+    /// Whether it hears more where it is given time ([`Hint::thorough`]).
+    const THOROUGH: bool = false;
+
     /// Transcribes one utterance, mono at [`Rate::MODEL`]. Silence gives an empty text.
     fn recognise(&mut self, pcm: &[f32], hint: &Hint, waited: &Waited) -> Result<Utterance, ModelError>;
 
@@ -154,7 +157,9 @@ impl<R: Recogniser + 'static> Listener<R> {
         match heard {
             Ok(utterance) if aim == Aim::Glance => Some(Ok(Heard::Glanced(utterance.text))),
             Ok(utterance) => {
-                let partial = Partial { text: utterance.text.clone(), covers };
+                let before = self.last.as_ref().map_or("", |(utterance, _)| &utterance.text);
+                let settled = agreed(before, &utterance.text);
+                let partial = Partial { text: utterance.text.clone(), covers, settled };
                 self.last = Some((utterance, samples));
                 Some(Ok(if aim == Aim::Pause { Heard::Paused(partial) } else { Heard::Partial(partial) }))
             }
@@ -217,7 +222,7 @@ impl<R: Recogniser + 'static> Listener<R> {
                     let all = self.pcm.len();
                     let known = self.last.take().filter(|(_, samples)| *samples == all).map(|(utterance, _)| utterance);
                     let heard = match (known, self.passing.take().filter(|passing| passing.samples == all && passing.aim != Aim::Glance)) {
-                        _ if self.hint.thorough => self.pass(true).await,
+                        _ if self.hint.thorough && R::THOROUGH => self.pass(true).await,
                         (Some(utterance), _) => Ok(utterance),
                         (None, Some(passing)) => passing.pass.await,
                         (None, None) => self.pass(true).await,
@@ -227,6 +232,25 @@ impl<R: Recogniser + 'static> Listener<R> {
             }
         }
     }
+}
+
+/// How much of a draft two passes in a row agree on, bytes: whole words, the last of them without its punctuation, which depends on what
+/// comes after it (local agreement: Macháček et al. 2023, "Turning Whisper into Real-Time Transcription System").
+fn agreed(before: &str, now: &str) -> usize {
+    let bare = |word: &str| word.trim_end().trim_end_matches(|letter: char| !letter.is_alphanumeric()).len();
+    let (mut end, mut settled) = (0, 0);
+    for (old, new) in before.split_inclusive(' ').zip(now.split_inclusive(' ')) {
+        if old[..bare(old)] != new[..bare(new)] {
+            break;
+        }
+        settled = end + bare(new);
+        end += new.len();
+        // The next word is settled only with what stands before it.
+        if old.trim_end() != new.trim_end() {
+            break;
+        }
+    }
+    settled
 }
 
 #[cfg(test)]
@@ -305,6 +329,24 @@ mod tests {
         let sound = stream::iter([frame(500), Sound::Pause]);
         let heard: Vec<String> = transcriber.transcribe(sound.boxed(), Hint::default()).map(told).collect().await;
         assert_eq!(heard, ["final 500 ms in pass 1"]);
+    }
+
+    #[test]
+    fn what_two_drafts_agree_on_is_settled() {
+        let cases = [
+            ("", "There", ""),
+            ("There's I", "There's iron, they", "There's"),
+            ("There's iron.", "There's iron, they say", "There's iron"),
+            ("There's iron, they", "There's iron they say", "There's iron"),
+            ("He shop", "He shopped", "He"),
+            ("He shops", "He shops", "He shops"),
+            ("He shops.", "He shops.", "He shops"),
+            ("Él está", "Él está aquí", "Él está"),
+            ("He shops again", "He", "He"),
+        ];
+        for (before, now, settled) in cases {
+            assert_eq!(&now[..agreed(before, now)], settled, "{before} {now}");
+        }
     }
 
     #[tokio::test]

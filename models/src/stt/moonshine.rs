@@ -5,6 +5,7 @@
 //! draft as the small model; the int8 activations are scaled over all tokens of a pass, so a near tie may fall differently than token by
 //! token). A stretch heard before, sample for sample, costs nothing again.
 
+mod alignment;
 mod encoder;
 mod keywords;
 
@@ -22,7 +23,7 @@ use keywords::Keywords;
 
 use super::Recogniser;
 use crate::emotion::Tone;
-use crate::onnx::{failed, open};
+use crate::onnx::{failed, open_giving_instead};
 use crate::{ErrorKind, Hint, Language, Measured, ModelError, Segment, Utterance, Waited, Weights};
 
 const NAME: &str = "moonshine";
@@ -65,8 +66,10 @@ struct Draft {
     /// Hash of the whole stretch.
     whole: u64,
     tokens: Vec<i64>,
-    /// Mean log probability of the tokens.
-    mean: f32,
+    /// Log probability of each token and, one more, of the end.
+    logs: Vec<f32>,
+    /// The steps at which the tokens begin and, one more, at which the last one ends; empty where nobody wanted to know.
+    starts: Vec<usize>,
     /// How it sounds, where somebody wanted to know.
     tone: Option<Tone>,
 }
@@ -97,7 +100,7 @@ impl Moonshine {
         let bytes = std::fs::read(&tokenizer).map_err(|e| failed(NAME, format!("{}: {e}", tokenizer.display())))?;
         Ok(Moonshine {
             encoder: Encoder::load(weights)?,
-            decoder: open(weights, &file("decoder_model_merged.ort")?)?,
+            decoder: open_giving_instead(weights, &file("decoder_model_merged.ort")?, "then_branch", &attention_instead())?,
             pieces: pieces(&bytes).ok_or_else(|| failed(NAME, format!("{} is not a token list", tokenizer.display())))?,
             names,
             drafts,
@@ -108,7 +111,7 @@ impl Moonshine {
     fn hear(&mut self, stretch: &[f32], hint: &Hint, keywords: &Keywords, waited: &Waited) -> Result<Draft, ModelError> {
         let (key, whole) = (hash(&stretch[..SHORTEST]) ^ keywords.hash(), hash(stretch));
         let known = self.drafts.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned().unwrap_or_default();
-        if known.whole == whole && known.tone.is_some() >= hint.tone {
+        if known.whole == whole && known.tone.is_some() >= hint.tone && !known.starts.is_empty() >= hint.word_times {
             return Ok(known);
         }
         let heard = self.run(stretch, &known.tokens, hint, keywords, waited).map_err(|error| failed(NAME, error))?;
@@ -137,7 +140,7 @@ impl Moonshine {
         }
         let most = ((samples as f32 / Rate::MODEL.hz() as f32 * TOKENS_PER_SECOND).ceil() as usize).max(2);
         let (empty, mut cache) = ([0.0_f32; HEADS * HEAD], Cache::new());
-        let (mut tokens, mut log_probability) = (Vec::with_capacity(most), 0.0);
+        let (mut tokens, mut logs) = (Vec::with_capacity(most), Vec::with_capacity(most));
         // What the next tokens may be: at first the whole draft, then what follows in it where the two were last alike.
         let mut guess = &draft[..draft.len().min(most - 1)];
         loop {
@@ -170,7 +173,7 @@ impl Moonshine {
                         token = other;
                     }
                     tokens.push(token);
-                    log_probability += log;
+                    logs.push(log);
                     if token == END || guess.get(position) != Some(&token) {
                         break;
                     }
@@ -187,9 +190,52 @@ impl Moonshine {
             guess = follows(draft, &tokens);
             guess = &guess[..guess.len().min(CHUNK).min(most - 1 - tokens.len())];
         }
-        let mean = log_probability / tokens.len() as f32;
         tokens.retain(|token| *token != END);
-        Ok(Some(Draft { whole: 0, tokens, mean, tone }))
+        let starts = if hint.word_times { self.align(&hidden, &mask, &tokens)? } else { Vec::new() };
+        Ok(Some(Draft { whole: 0, tokens, logs, starts, tone }))
+    }
+
+    /// The steps of the sound at which `tokens` begin and, one more, at which the last one ends: the decoder writes them once more, all at
+    /// once, and shows what it looks at.
+    fn align(&mut self, hidden: &DynValue, mask: &[i64], tokens: &[i64]) -> ort::Result<Vec<usize>> {
+        let one = [0.0_f32; HEADS * HEAD];
+        let mut sound = Vec::with_capacity(LAYERS);
+        {
+            let mut inputs: Vec<(Cow<str>, SessionInputValue)> = vec![
+                ("encoder_attention_mask".into(), TensorRef::from_array_view(([1, mask.len()], mask))?.into()),
+                ("input_ids".into(), TensorRef::from_array_view(([1, 1], &[START][..]))?.into()),
+                ("encoder_hidden_states".into(), hidden.into()),
+                ("use_cache_branch".into(), TensorRef::from_array_view(([1], &[false][..]))?.into()),
+            ];
+            for name in self.names.iter().flat_map(|names| &names.past) {
+                inputs.push((name.as_str().into(), TensorRef::from_array_view(([1, HEADS, 1, HEAD], &one[..]))?.into()));
+            }
+            let mut outputs = self.decoder.run(inputs)?;
+            for CacheNames { present: [_, _, key, value], .. } in &self.names {
+                let mut take = |name: &String| outputs.remove(name).expect("the decoder has its cache outputs");
+                sound.push([take(key), take(value)]);
+            }
+        }
+        let ids: Vec<i64> = [START].iter().chain(tokens).copied().collect();
+        let mut inputs: Vec<(Cow<str>, SessionInputValue)> = vec![
+            ("encoder_attention_mask".into(), TensorRef::from_array_view(([1, mask.len()], mask))?.into()),
+            ("input_ids".into(), TensorRef::from_array_view(([1, ids.len()], &ids[..]))?.into()),
+            ("encoder_hidden_states".into(), hidden.into()),
+            ("use_cache_branch".into(), TensorRef::from_array_view(([1], &[true][..]))?.into()),
+        ];
+        for (CacheNames { past: [dk, dv, ek, ev], .. }, [key, value]) in self.names.iter().zip(&sound) {
+            for name in [dk, dv] {
+                inputs.push((name.as_str().into(), Tensor::from_array(([1, HEADS, 0, HEAD], Vec::<f32>::new()))?.into()));
+            }
+            inputs.extend([(ek.as_str().into(), key.into()), (ev.as_str().into(), value.into())]);
+        }
+        let outputs = self.decoder.run(inputs)?;
+        let mut starts: [Vec<usize>; alignment::HEADS.len()] = Default::default();
+        for ((layer, head, _), starts) in alignment::HEADS.into_iter().zip(&mut starts) {
+            let (_, all) = outputs[self.names[layer].present[2].as_str()].try_extract_tensor::<f32>()?;
+            *starts = alignment::starts(&all[all.len() / HEADS * head..all.len() / HEADS * (head + 1)], ids.len());
+        }
+        Ok(alignment::middle(&starts))
     }
 }
 
@@ -208,12 +254,13 @@ impl Recogniser for Moonshine {
             if stretch.len() < SHORTEST {
                 continue;
             }
-            let Draft { tokens, mean, tone, .. } = self.hear(stretch, hint, &keywords, waited)?;
+            let Draft { tokens, logs, starts, tone, .. } = self.hear(stretch, hint, &keywords, waited)?;
             if let Some(tone) = tone.filter(|_| hint.tone) {
                 utterance.tone.get_or_insert_default().add(&tone, at(start));
             }
-            sum += mean * (tokens.len() + 1) as f32;
-            weight += tokens.len() + 1;
+            let log_probability = logs.iter().sum::<f32>();
+            sum += log_probability;
+            weight += logs.len();
             let text = written(&self.pieces, &tokens).trim().to_owned();
             if text.is_empty() {
                 continue;
@@ -222,17 +269,29 @@ impl Recogniser for Moonshine {
                 utterance.text.push(' ');
             }
             utterance.text.push_str(&text);
+            if hint.word_times {
+                let words = alignment::words(&self.pieces, &tokens, &logs, &starts, stretch);
+                let moved = |word: crate::Word| crate::Word { start: at(start) + word.start, end: at(start) + word.end, ..word };
+                utterance.words.extend(words.into_iter().map(moved));
+            }
             utterance.segments.push(Segment {
                 text,
                 start: at(start),
                 end: at(start + stretch.len()),
-                avg_logprob: Some(mean),
+                avg_logprob: Some(log_probability / logs.len().max(1) as f32),
                 no_speech: None,
             });
         }
         utterance.confidence = (weight > 0).then(|| audio::Probability::new((sum / weight as f32).exp()));
         Ok(utterance)
     }
+}
+
+/// Where it has a memory, the decoder gives the keys of the sound out unchanged and nobody reads them: let it give what its heads look at.
+fn attention_instead() -> Vec<(String, String)> {
+    let attention =
+        |layer| (format!("present.{layer}.encoder.key"), format!("/model/decoder/layers.{layer}/encoder_attn/Softmax_output_0"));
+    (0..LAYERS).map(attention).collect()
 }
 
 fn abandoned() -> ModelError {

@@ -119,8 +119,10 @@ fn wav(pcm: &[f32]) -> Vec<u8> {
 /// The answer in either shape, `json` or `verbose_json`.
 fn utterance(body: &Value, hint: &Hint, duration: Duration, engine: &str) -> Option<Utterance> {
     let time = |value: &Value| Duration::try_from_secs_f64(value.as_f64().unwrap_or(0.0)).unwrap_or_default().min(duration);
-    let word =
-        |value: &Value| Some(Word { text: value["word"].as_str()?.to_owned(), start: time(&value["start"]), end: time(&value["end"]) });
+    let word = |value: &Value| {
+        let (start, end) = (time(&value["start"]), time(&value["end"]));
+        Some(Word { text: value["word"].as_str()?.to_owned(), start, end, confidence: None })
+    };
     let segment = |value: &Value| {
         Some(Segment {
             text: value["text"].as_str()?.trim().to_owned(),
@@ -189,7 +191,7 @@ mod tests {
             "words": [{"word": "Hello", "start": 0.1, "end": 9.0}, {"nonsense": 1}],
             "segments": [{"text": " Hello.", "start": 0.1, "end": 0.9, "avg_logprob": -0.2, "no_speech_prob": 0.1}]});
         let verbose = utterance(&body, &Hint::default(), second, "m").expect("it has a text");
-        assert_eq!(verbose.words, [Word { text: "Hello".into(), start: Duration::from_millis(100), end: second }]);
+        assert_eq!(verbose.words, [Word { text: "Hello".into(), start: Duration::from_millis(100), end: second, confidence: None }]);
         assert_eq!((verbose.segments[0].text.as_str(), verbose.segments[0].avg_logprob), ("Hello.", Some(-0.2)));
         assert_eq!(verbose.language.map(|l| l.value), Some(Language::ENGLISH));
         assert_eq!(utterance(&json!({"words": 3}), &Hint::default(), second, "m"), None);

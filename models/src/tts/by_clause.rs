@@ -116,7 +116,7 @@ impl Speech {
             .into_iter()
             .filter_map(|(number, span)| {
                 let (start, end) = (place(span.start).duration(rate), place(span.end).duration(rate));
-                Some(Word { text: (*texts.get(number)?).to_owned(), start, end })
+                Some(Word { text: (*texts.get(number)?).to_owned(), start, end, confidence: None })
             })
             .collect();
         self.at = frame.end();

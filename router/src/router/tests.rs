@@ -134,6 +134,8 @@ fn only_what_rules_read_is_wanted() {
         ("valence_trend < 0.0", &[SignalKind::Emotion]),
         ("voice['pace'] > 3 && has(voice.noise)", &[SignalKind::Pace, SignalKind::Noise]),
         ("voice.language_confidence > 0.5", &[SignalKind::Language]),
+        ("repetitions + cut_offs > 2.0 || slow_starts > 0.0", &[SignalKind::Hesitation]),
+        ("register == 'low' && jitter > 0.02", &[SignalKind::Pitch]),
         ("tags.exists(pitch, pitch == 'x')", &[]),
         ("size(voice) > 0", &SignalKind::ALL),
     ] {

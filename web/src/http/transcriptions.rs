@@ -82,7 +82,7 @@ fn told(heard: BoxStream<'static, Result<Heard, ModelError>>, pcm: Arc<[f32]>, s
             let (told, more) = match heard.next().await? {
                 Ok(Heard::Glanced(_) | Heard::Language(_)) => (Vec::new(), true),
                 Ok(Heard::Partial(draft) | Heard::Paused(draft)) => {
-                    (Vec::from_iter(growing.draft(&draft.text).map(|text| transcription::delta_event(&text))), true)
+                    (Vec::from_iter(growing.draft(draft.settled()).map(|text| transcription::delta_event(&text))), true)
                 }
                 Ok(Heard::Utterance(utterance)) => {
                     let mut told = Vec::from_iter(growing.finish(&utterance.text).map(|text| transcription::delta_event(&text)));

@@ -1,7 +1,7 @@
 //! Routers, their versions, explanations and outcomes as JSON: the router API's own shapes, `/router/v1`.
 
 use audio::Probability;
-use models::{Emotion, EmotionLabel, Language, Measured, Signals};
+use models::{Emotion, EmotionLabel, Language, Measured, Register, Signals};
 use router::{
     Change, Estimate, Explanation, Feedback, Listed, RouterError, RoutersError, Source, VariantOutcome, Verdict, Version, rfc3339, winners,
 };
@@ -174,7 +174,7 @@ pub(crate) fn signals(field: Field) -> Result<Signals, ApiError> {
     let mut signals = Signals {
         hesitation: number("hesitation", 0.0, 1.0)?,
         pace: number("pace", 0.0, 100.0)?,
-        pitch: number("pitch", 0.0, 10_000.0)?,
+        pitch: number("pitch", 0.0, 10_000.0)?.map(|hz| Measured::new(Register { hz: hz.value, range: None, cycles: None }, 1.0, "client")),
         loudness: number("loudness", -200.0, 50.0)?,
         noise: number("noise", -100.0, 200.0)?,
         ..Signals::default()

@@ -1,7 +1,8 @@
 //! What was measured of a speaker, as clients see it: our own JSON, beside OpenAI's fields.
 
+use audio::features::Cycles;
 use models::hesitation::Disfluency;
-use models::{Dynamics, Emotion, Measured, Reading, Signals};
+use models::{Dynamics, Emotion, Measured, Reading, Register, Signals};
 use serde_json::{Map, Value, json};
 
 /// Each signal that was measured, by the name that rules use: its value, how sure its source is (0 to 1), and the source.
@@ -27,11 +28,25 @@ pub(crate) fn to_json(signals: &Signals) -> Value {
             map["emotion"]["trend"] = json!({ "arousal": number(trend.arousal), "valence": number(trend.valence) });
         }
     }
-    for (name, measured) in [("hesitation", hesitation), ("pace", pace), ("pitch", pitch), ("loudness", loudness), ("noise", noise)] {
+    for (name, measured) in [("hesitation", hesitation), ("pace", pace), ("loudness", loudness), ("noise", noise)] {
         put(&mut map, name, measured.as_ref(), |value| number(*value));
     }
+    if let Some(measured) = pitch {
+        let Register { hz, range, cycles } = measured.value;
+        put(&mut map, "pitch", Some(measured), |_| number(hz));
+        map["pitch"]["register"] = json!(measured.value.name());
+        if let Some(range) = range {
+            map["pitch"]["range"] = number(range);
+        }
+        if let Some(Cycles { jitter, shimmer }) = cycles {
+            (map["pitch"]["jitter"], map["pitch"]["shimmer"]) = (number(jitter), number(shimmer));
+        }
+    }
     if !disfluencies.is_empty() && hesitation.is_some() {
-        let part = |Disfluency { kind, at }: &Disfluency| json!({ "type": kind.name(), "start": number(at.start.as_secs_f32()), "end": number((at.start + at.length).as_secs_f32()) });
+        let part = |Disfluency { kind, at }: &Disfluency| match at {
+            Some((start, end)) => json!({ "type": kind.name(), "start": number(*start), "end": number(*end) }),
+            None => json!({ "type": kind.name() }),
+        };
         map["hesitation"]["parts"] = disfluencies.iter().map(part).collect();
     }
     if let Some(Dynamics { turn_seconds, turn_trend, talk_ratio, overlap, interruptions, reply_latency }) = dynamics {
@@ -63,10 +78,7 @@ fn number(value: f32) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use audio::Probability;
-    use audio::features::Pause;
     use models::hesitation::DisfluencyKind;
     use models::{EmotionLabel, Language, Trend};
 
@@ -88,11 +100,15 @@ mod tests {
             language: Some(Measured::new(Language::ENGLISH, 0.98, "whisper")),
             emotion: Some(Measured::new(emotion, 0.5, "voice+words")),
             hesitation: Some(Measured::new(0.5, 0.75, "prosody+words")),
-            disfluencies: vec![Disfluency {
-                kind: DisfluencyKind::FilledPause,
-                at: Pause { start: Duration::from_millis(1_250), length: Duration::from_millis(500) },
-            }],
-            pitch: Some(Measured::new(181.0, 1.0, "prosody")),
+            disfluencies: vec![
+                Disfluency { kind: DisfluencyKind::FilledPause, at: Some((1.25, 1.75)) },
+                Disfluency { kind: DisfluencyKind::Repetition, at: None },
+            ],
+            pitch: Some(Measured::new(
+                Register { hz: 181.0, range: Some(4.5), cycles: Some(Cycles { jitter: 0.012, shimmer: 0.06 }) },
+                1.0,
+                "prosody",
+            )),
             dynamics: Some(Dynamics {
                 turn_seconds: 2.5,
                 turn_trend: None,
@@ -112,8 +128,8 @@ mod tests {
                 r#""relative":{"value":"angry","confidence":0.5,"arousal":0.75,"valence":0.25},"#,
                 r#""trend":{"arousal":0.25,"valence":-0.5}},"#,
                 r#""hesitation":{"value":0.5,"confidence":0.75,"source":"prosody+words","#,
-                r#""parts":[{"type":"filled_pause","start":1.25,"end":1.75}]},"#,
-                r#""pitch":{"value":181.0,"confidence":1.0,"source":"prosody"},"#,
+                r#""parts":[{"type":"filled_pause","start":1.25,"end":1.75},{"type":"repetition"}]},"#,
+                r#""pitch":{"value":181.0,"confidence":1.0,"source":"prosody","register":"middle","range":4.5,"jitter":0.012,"shimmer":0.06},"#,
                 r#""dynamics":{"turn_seconds":2.5,"turn_trend":null,"talk_ratio":0.25,"overlap":0.0,"interruptions":1,"reply_latency":0.5}}"#
             )
         );

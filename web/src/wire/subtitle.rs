@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     fn word(text: &str, start: u64, end: u64) -> Word {
-        Word { text: text.to_owned(), start: Duration::from_millis(start), end: Duration::from_millis(end) }
+        Word { text: text.to_owned(), start: Duration::from_millis(start), end: Duration::from_millis(end), confidence: None }
     }
 
     #[test]

@@ -116,7 +116,11 @@ pub(crate) fn write(request: &TranscriptionRequest, utterance: &Utterance, measu
 }
 
 fn word_json(word: &Word) -> Value {
-    json!({ "word": word.text.trim(), "start": seconds(word.start), "end": seconds(word.end) })
+    let mut body = json!({ "word": word.text.trim(), "start": seconds(word.start), "end": seconds(word.end) });
+    if let Some(confidence) = word.confidence {
+        body["confidence"] = json!((f64::from(confidence.get()) * 1_000.0).round() / 1_000.0);
+    }
+    body
 }
 
 /// What no engine here tells (tokens, compression) is there because strict clients require it.
@@ -132,28 +136,18 @@ fn seconds(at: std::time::Duration) -> f64 {
     at.as_millis() as f64 / 1_000.0
 }
 
-/// Turns drafts, which may change their mind, into text that only grows: a word is told once two drafts in a row agree on it and on all
-/// before it.
+/// Turns the settled parts of drafts into text that only grows.
 #[derive(Debug, Default)]
 pub(crate) struct Growing {
     told: String,
-    last: String,
 }
 
 impl Growing {
-    /// A further draft; the text to tell now, if any.
-    pub(crate) fn draft(&mut self, text: &str) -> Option<String> {
-        let mut agreed = 0;
-        for (new, old) in text.split_inclusive(' ').zip(self.last.split_inclusive(' ')) {
-            if new != old {
-                break;
-            }
-            agreed += new.len();
-        }
-        let more = text[..agreed].strip_prefix(self.told.as_str()).filter(|more| !more.is_empty()).map(str::to_owned);
-        self.last = text.to_owned();
-        self.told.push_str(more.as_deref().unwrap_or_default());
-        more
+    /// What is settled of a further draft; the text to tell now, if any.
+    pub(crate) fn draft(&mut self, settled: &str) -> Option<String> {
+        let more = self.finish(settled)?;
+        self.told.push_str(&more);
+        Some(more)
     }
 
     /// The final text; what is still to tell of it. Nothing where it contradicts what was told: the last event has it all.
@@ -175,6 +169,8 @@ pub(crate) fn done_event(utterance: &Utterance, measured: &Signals) -> Value {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use audio::Probability;
 
     use super::*;
 
@@ -199,11 +195,15 @@ mod tests {
 
     #[test]
     fn every_shape_is_written() {
-        let word =
-            |text: &str, start, end| Word { text: text.to_owned(), start: Duration::from_millis(start), end: Duration::from_millis(end) };
+        let word = |text: &str, start, end, confidence| Word {
+            text: text.to_owned(),
+            start: Duration::from_millis(start),
+            end: Duration::from_millis(end),
+            confidence,
+        };
         let utterance = Utterance {
             text: "Hi there.".to_owned(),
-            words: vec![word("Hi", 100, 300), word("there.", 300, 900)],
+            words: vec![word("Hi", 100, 300, Some(Probability::new(0.75))), word("there.", 300, 900, None)],
             duration: Duration::from_millis(1_200),
             ..Utterance::default()
         };
@@ -214,7 +214,7 @@ mod tests {
             (&[("response_format", "vtt")], "WEBVTT\n\n00:00:00.100 --> 00:00:00.900\nHi there.\n\n"),
             (
                 &[("response_format", "verbose_json"), ("timestamp_granularities[]", "word")],
-                r#"{"task":"transcribe","language":"und","duration":1.2,"text":"Hi there.","words":[{"word":"Hi","start":0.1,"end":0.3},{"word":"there.","start":0.3,"end":0.9}],"usage":{"type":"duration","seconds":2.0},"signals":{}}"#,
+                r#"{"task":"transcribe","language":"und","duration":1.2,"text":"Hi there.","words":[{"word":"Hi","start":0.1,"end":0.3,"confidence":0.75},{"word":"there.","start":0.3,"end":0.9}],"usage":{"type":"duration","seconds":2.0},"signals":{}}"#,
             ),
         ] {
             let request = read(form(texts)).expect("a request");
@@ -225,9 +225,9 @@ mod tests {
     #[test]
     fn text_only_grows() {
         let mut growing = Growing::default();
-        let told: Vec<_> = ["The", "The cat", "The cat sat", "The hat sat on"].iter().map(|draft| growing.draft(draft)).collect();
-        assert_eq!(told, [None, None, Some("The ".to_owned()), None]);
-        assert_eq!(growing.finish("The hat sat on it."), Some("hat sat on it.".to_owned()));
+        let told: Vec<_> = ["", "The", "The cat", "The hat sat"].iter().map(|settled| growing.draft(settled)).collect();
+        assert_eq!(told, [None, Some("The".to_owned()), Some(" cat".to_owned()), None]);
+        assert_eq!(growing.finish("The cat sat on it."), Some(" sat on it.".to_owned()));
         assert_eq!(growing.finish("A hat."), None);
     }
 }

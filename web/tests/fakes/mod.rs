@@ -107,11 +107,15 @@ impl Transcriber for Rote {
     fn transcribe(&self, sound: BoxStream<'static, Sound>, _hint: Hint) -> BoxStream<'static, Result<Heard, ModelError>> {
         let samples = sound
             .fold(0, |samples, sound| async move { samples + if let Sound::Frame(frame) = sound { frame.pcm.len() as u64 } else { 0 } });
-        let word =
-            |text: &str, start, end| Word { text: text.to_owned(), start: Duration::from_millis(start), end: Duration::from_millis(end) };
+        let word = |text: &str, start, end| Word {
+            text: text.to_owned(),
+            start: Duration::from_millis(start),
+            end: Duration::from_millis(end),
+            confidence: None,
+        };
         stream::once(samples)
             .flat_map(move |samples| {
-                let draft = Heard::Partial(Partial { text: "hello there".to_owned(), covers: Duration::ZERO });
+                let draft = Heard::Partial(Partial { text: "hello there".to_owned(), covers: Duration::ZERO, settled: 5 });
                 let utterance = Utterance {
                     text: "hello there".to_owned(),
                     words: vec![word("hello", 0, 200), word("there", 200, 400)],

@@ -84,37 +84,52 @@ pub(super) fn words(tokens: &[Token], duration: Duration, script: Script) -> Vec
     let mut words = Vec::new();
     for span in spans(tokens, duration) {
         let times = times(&span);
-        // The bytes of the word being built, and where it starts and ends.
-        let mut open: Option<(Vec<u8>, Duration, Duration)> = None;
+        let mut open: Option<Open> = None;
         for (token, (start, end)) in span.tokens.iter().zip(times) {
             let starts_word = match script {
                 Script::Spaced => token.bytes.starts_with(b" "),
-                Script::Unspaced => open.as_ref().is_none_or(|(bytes, ..)| std::str::from_utf8(bytes).is_ok()),
+                Script::Unspaced => open.as_ref().is_none_or(|open| std::str::from_utf8(&open.bytes).is_ok()),
             };
             let is_punctuation =
                 String::from_utf8_lossy(&token.bytes).trim().chars().all(|letter| !letter.is_alphanumeric() && letter != '\u{fffd}');
             match &mut open {
-                Some((bytes, _, last)) if !starts_word || is_punctuation => {
-                    bytes.extend(&token.bytes);
-                    // Nobody speaks a comma: a pause after it is not part of the word.
+                Some(open) if !starts_word || is_punctuation => {
+                    open.bytes.extend(&token.bytes);
+                    // Nobody speaks a comma: a pause after it is not part of the word, nor is it less sure for one.
                     if !is_punctuation {
-                        *last = end;
+                        open.end = end;
+                        open.log_probability += token.log_probability;
+                        open.tokens += 1;
                     }
                 }
                 _ => {
-                    words.extend(open.take().and_then(closed));
-                    open = Some((token.bytes.clone(), start, end));
+                    words.extend(open.take().and_then(Open::closed));
+                    let log_probability = token.log_probability;
+                    open = Some(Open { bytes: token.bytes.clone(), start, end, log_probability, tokens: 1 });
                 }
             }
         }
-        words.extend(open.and_then(closed));
+        words.extend(open.and_then(Open::closed));
     }
     words
 }
 
-fn closed((bytes, start, end): (Vec<u8>, Duration, Duration)) -> Option<Word> {
-    let text = String::from_utf8_lossy(&bytes).trim().to_owned();
-    (!text.is_empty()).then_some(Word { text, start, end })
+/// A word being built.
+struct Open {
+    bytes: Vec<u8>,
+    start: Duration,
+    end: Duration,
+    /// Of all its tokens.
+    log_probability: f32,
+    tokens: u32,
+}
+
+impl Open {
+    fn closed(self) -> Option<Word> {
+        let text = String::from_utf8_lossy(&self.bytes).trim().to_owned();
+        let confidence = Some(Probability::new((self.log_probability / self.tokens as f32).exp()));
+        (!text.is_empty()).then_some(Word { text, start: self.start, end: self.end, confidence })
+    }
 }
 
 /// Text tokens between two marks.
