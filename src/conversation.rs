@@ -3,8 +3,8 @@
 //! `now` is the position in the caller's sound, so a call decides the same however fast its sound arrives. Two small state machines meet
 //! here: what the caller does (silent, speaking, pausing) and what we do (nothing, thinking, speaking, holding our breath).
 //!
-//! A pause is asked about as soon as it may be one, and again as it grows; the surer the answer that the turn is over, the less silence
-//! it takes. A caller who speaks into our answer silences it at once; it is given up only where a voice said a word of its own, not for a
+//! A pause is asked about once it is long enough to end a turn, and again as it grows; the surer the answers that the turn is over, the less
+//! silence it takes. A caller who speaks into our answer silences it at once; it is given up only where a voice said a word of its own, not for a
 //! cough, a laugh, an "mm-hm", music or a keyboard: then it goes on where it stopped.
 
 mod ending;
@@ -48,11 +48,11 @@ pub enum Ends {
 
 impl Ends {
     /// For callers who are to be answered at once.
-    pub const HIGH: Ends = Ends::Judged { sure: Rate::MODEL.samples_in_ms(250), unsure: Rate::MODEL.samples_in_ms(1_000) };
+    pub const HIGH: Ends = Ends::Judged { sure: Rate::MODEL.samples_in_ms(200), unsure: Rate::MODEL.samples_in_ms(1_000) };
     /// Between the two.
     pub const MEDIUM: Ends = Ends::Judged { sure: Rate::MODEL.samples_in_ms(300), unsure: Rate::MODEL.samples_in_ms(1_800) };
     /// For callers who are to be let finish.
-    pub const LOW: Ends = Ends::Judged { sure: Rate::MODEL.samples_in_ms(600), unsure: Rate::MODEL.samples_in_ms(3_000) };
+    pub const LOW: Ends = Ends::Judged { sure: Rate::MODEL.samples_in_ms(500), unsure: Rate::MODEL.samples_in_ms(2_500) };
 }
 
 /// What happened.
@@ -103,10 +103,7 @@ pub enum Output {
     /// Ask for the words so far of somebody who speaks into our answer.
     Listen,
     /// Ask whether the turn is over, by the sound and by the words so far.
-    Ask {
-        /// Whether the pause is still short: most short ones are none, and may be spared the question.
-        early: bool,
-    },
+    Ask,
     /// Speech went on: what was asked is void.
     GoOn,
     /// The turn is probably over, and its words are known: begin an answer that nobody hears yet.
@@ -133,16 +130,14 @@ pub enum Output {
     Interrupt(ReplyId),
 }
 
-/// What a pause is asked, and at which silences: shorter ones lie between any two words, and later the sound before the pause is leaving
-/// the model's sight. Measured on read speech, more questions change few answers, and each costs as much as hearing three
-/// seconds.
-const QUESTIONS: [(Samples, Output); 5] = [
-    (Rate::MODEL.samples_in_ms(64), Output::Draft),
-    (Rate::MODEL.samples_in_ms(128), Output::Ask { early: true }),
-    (Rate::MODEL.samples_in_ms(256), Output::Ask { early: true }),
-    (Rate::MODEL.samples_in_ms(416), Output::Ask { early: false }),
-    (Rate::MODEL.samples_in_ms(608), Output::Ask { early: false }),
-];
+/// From this silence on the words are asked for: shorter ones lie between any two words.
+const DRAFT: Samples = Rate::MODEL.samples_in_ms(64);
+/// Who may not mean us is asked about at this silence: it is to be known soon whether they do.
+const DOUBTED: Samples = Rate::MODEL.samples_in_ms(128);
+/// When a pause is asked about, counted from the silence that ends a surely finished turn. Asked before that, the judge of the sound takes
+/// half of all pauses for ends; later the sound before the pause is leaving its sight. Each question costs as much as hearing three seconds.
+const QUESTIONS: [Samples; 4] =
+    [Rate::MODEL.samples_in_ms(52), Rate::MODEL.samples_in_ms(180), Rate::MODEL.samples_in_ms(340), Rate::MODEL.samples_in_ms(500)];
 /// When the words of somebody who speaks into our answer are asked for, counted from the onset: early enough to be known within half a
 /// second, and late enough to hold a word.
 const WORDS: [Samples; 3] = [Rate::MODEL.samples_in_ms(352), Rate::MODEL.samples_in_ms(800), Rate::MODEL.samples_in_ms(1_500)];
@@ -174,11 +169,36 @@ enum Caller {
         onset: Samples,
         doubt: Option<Doubt>,
         since: Samples,
-        asked: usize,
-        /// The surest that the pause was the end, by its sound.
+        asked: Asked,
+        /// The least sure that the pause was the end, by its sound.
         over: Probability,
         needed: Option<Samples>,
     },
+}
+
+/// What a pause was asked so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Asked {
+    Nothing,
+    /// For the words.
+    Draft,
+    /// Whether it is meant for us.
+    Meant,
+    /// So many of the [`QUESTIONS`].
+    Over(usize),
+}
+
+impl Asked {
+    /// What is to be asked next, and at which silence.
+    fn next(self, sure: Samples, doubted: bool) -> Option<(Samples, Output, Asked)> {
+        let over = |asked: usize| QUESTIONS.get(asked).map(|after| (sure + *after, Output::Ask, Asked::Over(asked + 1)));
+        match self {
+            Asked::Nothing => Some((DRAFT, Output::Draft, Asked::Draft)),
+            Asked::Draft if doubted => Some((DOUBTED, Output::Ask, Asked::Meant)),
+            Asked::Draft | Asked::Meant => over(0),
+            Asked::Over(asked) => over(asked),
+        }
+    }
 }
 
 /// What is known of a sound over our answer that may be meant for us or not. Once it is, there is no doubt, and the client is told.
@@ -300,7 +320,7 @@ impl Conversation {
                 outputs
             }
             (ActivityEvent::Paused { at }, Caller::Speaking { onset, doubt }) => {
-                self.caller = Caller::Pausing { onset, doubt, since: at, asked: 0, over: Probability::ZERO, needed: None };
+                self.caller = Caller::Pausing { onset, doubt, since: at, asked: Asked::Nothing, over: Probability::new(1.0), needed: None };
                 Vec::new()
             }
             (ActivityEvent::Resumed { at }, Caller::Pausing { onset, doubt, since, asked, .. }) => {
@@ -309,7 +329,7 @@ impl Conversation {
                     self.habit.learn(pause);
                 }
                 self.caller = Caller::Speaking { onset, doubt };
-                if asked > 0 { vec![Output::GoOn] } else { Vec::new() }
+                if asked > Asked::Nothing { vec![Output::GoOn] } else { Vec::new() }
             }
             // The detector's own end comes only where no rule of ours was quicker.
             (ActivityEvent::Ended { at }, Caller::Pausing { .. } | Caller::Speaking { .. }) => self.end_turn(at),
@@ -353,17 +373,17 @@ impl Conversation {
                         let at = *since;
                         self.end_turn(at)
                     }
-                    Ends::Judged { .. } => match QUESTIONS.get(*asked) {
-                        Some((at, question)) if silence >= *at => {
-                            *asked += 1;
-                            vec![*question]
+                    Ends::Judged { sure, .. } => match asked.next(sure, doubt.is_some()) {
+                        Some((at, question, then)) if silence >= at => {
+                            *asked = then;
+                            vec![question]
                         }
                         Some(_) | None => Vec::new(),
                     },
                     // The words are wanted the moment the silence is long enough; the shorter pauses are most of all pauses.
-                    Ends::Silence(end) if silence.0 >= end.0 * 2 / 5 && *asked == 0 => {
-                        *asked = 1;
-                        vec![Output::Ask { early: false }]
+                    Ends::Silence(end) if silence.0 >= end.0 * 2 / 5 && *asked == Asked::Nothing => {
+                        *asked = Asked::Over(1);
+                        vec![Output::Ask]
                     }
                     Ends::Silence(_) => Vec::new(),
                 }
@@ -372,7 +392,10 @@ impl Conversation {
     }
 
     fn judged(&mut self, now: Samples, over: Probability, words: Option<&str>, tail: Samples) -> Vec<Output> {
-        let Caller::Pausing { doubt, asked: 1.., .. } = self.caller else { return Vec::new() };
+        let Caller::Pausing { doubt, asked, .. } = self.caller else { return Vec::new() };
+        if asked < Asked::Meant {
+            return Vec::new();
+        }
         let mut outputs = Vec::new();
         if let Some(doubt) = doubt {
             if !doubt.is_voice() || words.is_some_and(says_nothing) {
@@ -380,12 +403,16 @@ impl Conversation {
             }
             outputs = self.give_way();
         }
-        let Caller::Pausing { since: at, over: surest, needed, .. } = &mut self.caller else { return outputs };
-        let at = *at;
-        if over > *surest {
-            *surest = over;
+        // That was asked too early to tell more.
+        if asked == Asked::Meant {
+            return outputs;
         }
-        let odds = ending::odds(*surest, words);
+        let Caller::Pausing { since: at, over: least, needed, .. } = &mut self.caller else { return outputs };
+        let at = *at;
+        if over < *least {
+            *least = over;
+        }
+        let odds = ending::odds(*least, words);
         if let Ends::Judged { sure, unsure } = self.rules.ends {
             let wait = ending::wait(odds, (sure, unsure), self.habit, tail);
             *needed = Some(wait);

@@ -428,7 +428,7 @@ impl Session {
                 }
                 Output::Draft => self.draft_pause(),
                 Output::Listen => Box::pin(self.listen()).await?,
-                Output::Ask { early } => self.ask(early).await?,
+                Output::Ask => self.ask().await?,
                 Output::Prepare { at } => self.prepare_for(at),
                 Output::GoOn => {
                     (self.judging, self.prepared) = (None, None);

@@ -150,7 +150,7 @@ impl Ears {
                             let at = now.saturating_sub(Samples(LEAD_IN as u64)).duration(Rate::MODEL);
                             return Ok(Fate::Interrupted { after, at });
                         }
-                        Output::Listen | Output::Ask { .. } => {
+                        Output::Listen | Output::Ask => {
                             let glance = matches!(output, Output::Listen);
                             let (words, took) = self.words(&pcm[from.0 as usize..now.0 as usize], glance).await?;
                             let input = match output {

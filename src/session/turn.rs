@@ -86,8 +86,8 @@ impl Session {
         }
     }
 
-    /// Asks whether the pause is the end of the turn; `early`: the pause is short yet.
-    pub(super) async fn ask(&mut self, early: bool) -> Told {
+    /// Asks whether the pause is the end of the turn.
+    pub(super) async fn ask(&mut self) -> Told {
         // A machine too slow to answer one question before the next would else answer none.
         if self.judging.as_ref().is_some_and(|judging| judging.sound.is_some()) {
             return Ok(());
@@ -96,9 +96,8 @@ impl Session {
         let Some(utterance) = &mut self.hearing.utterance else { return Ok(()) };
         let attention = self.engines.speakers.transcriber.attention();
         let over = self.judging.as_ref().and_then(|judging| judging.over);
-        // Under load the shortest pauses, which are half of all, are not asked about, nor those that did not sound like an end.
-        let spared = if early { over.is_none() } else { over.is_some_and(|over| over.get() < HARDLY) };
-        if spared && semantic && attention == Attention::Busy && utterance.announced {
+        // Under load those that did not sound like an end are not asked about again.
+        if over.is_some_and(|over| over.get() < HARDLY) && semantic && attention == Attention::Busy && utterance.announced {
             return Ok(());
         }
         let latest = &utterance.pcm[utterance.pcm.len().saturating_sub(JUDGED)..];

@@ -194,8 +194,8 @@ impl Clip<'_> {
                     match output {
                         Output::Hear { from: at } => from = at,
                         Output::Draft => draft = Some((now, at + self.hearing(from, now, pace))),
-                        Output::Ask { .. } if at < answered => {}
-                        Output::Ask { .. } => {
+                        Output::Ask if at < answered => {}
+                        Output::Ask => {
                             answered = at + pace.judging;
                             let (until, ready) = *draft.get_or_insert((now, at + self.hearing(from, now, pace)));
                             let silence = activity.silence().unwrap_or_default();
