@@ -48,11 +48,11 @@ pub enum Ends {
 
 impl Ends {
     /// For callers who are to be answered at once.
-    pub const HIGH: Ends = Ends::Judged { sure: Rate::MODEL.samples_in_ms(200), unsure: Rate::MODEL.samples_in_ms(1_000) };
+    pub const HIGH: Ends = Ends::Judged { sure: Rate::MODEL.samples_in_ms(300), unsure: Rate::MODEL.samples_in_ms(1_000) };
     /// Between the two.
-    pub const MEDIUM: Ends = Ends::Judged { sure: Rate::MODEL.samples_in_ms(300), unsure: Rate::MODEL.samples_in_ms(1_800) };
+    pub const MEDIUM: Ends = Ends::Judged { sure: Rate::MODEL.samples_in_ms(430), unsure: Rate::MODEL.samples_in_ms(1_800) };
     /// For callers who are to be let finish.
-    pub const LOW: Ends = Ends::Judged { sure: Rate::MODEL.samples_in_ms(500), unsure: Rate::MODEL.samples_in_ms(2_500) };
+    pub const LOW: Ends = Ends::Judged { sure: Rate::MODEL.samples_in_ms(600), unsure: Rate::MODEL.samples_in_ms(2_500) };
 }
 
 /// What happened.
@@ -134,10 +134,12 @@ pub enum Output {
 const DRAFT: Samples = Rate::MODEL.samples_in_ms(64);
 /// Who may not mean us is asked about at this silence: it is to be known soon whether they do.
 const DOUBTED: Samples = Rate::MODEL.samples_in_ms(128);
-/// When a pause is asked about, counted from the silence that ends a surely finished turn. Asked before that, the judge of the sound takes
-/// half of all pauses for ends; later the sound before the pause is leaving its sight. Each question costs as much as hearing three seconds.
+/// A pause is asked about so long before it may end a turn: by then the answer is there, and a call decides the same on a fast machine and
+/// on a slow one. Asked earlier, the judge of the sound takes half of all pauses for ends.
+const AHEAD: Samples = Rate::MODEL.samples_in_ms(110);
+/// And again, counted from there, until the sound before the pause is leaving its sight. Each question costs as much as hearing three seconds.
 const QUESTIONS: [Samples; 4] =
-    [Rate::MODEL.samples_in_ms(52), Rate::MODEL.samples_in_ms(180), Rate::MODEL.samples_in_ms(340), Rate::MODEL.samples_in_ms(500)];
+    [Samples(0), Rate::MODEL.samples_in_ms(128), Rate::MODEL.samples_in_ms(288), Rate::MODEL.samples_in_ms(448)];
 /// When the words of somebody who speaks into our answer are asked for, counted from the onset: early enough to be known within half a
 /// second, and late enough to hold a word.
 const WORDS: [Samples; 3] = [Rate::MODEL.samples_in_ms(352), Rate::MODEL.samples_in_ms(800), Rate::MODEL.samples_in_ms(1_500)];
@@ -191,7 +193,8 @@ enum Asked {
 impl Asked {
     /// What is to be asked next, and at which silence.
     fn next(self, sure: Samples, doubted: bool) -> Option<(Samples, Output, Asked)> {
-        let over = |asked: usize| QUESTIONS.get(asked).map(|after| (sure + *after, Output::Ask, Asked::Over(asked + 1)));
+        let over =
+            |asked: usize| QUESTIONS.get(asked).map(|after| (sure.saturating_sub(AHEAD) + *after, Output::Ask, Asked::Over(asked + 1)));
         match self {
             Asked::Nothing => Some((DRAFT, Output::Draft, Asked::Draft)),
             Asked::Draft if doubted => Some((DOUBTED, Output::Ask, Asked::Meant)),

@@ -147,6 +147,7 @@ fn emotion(config: &Config, weights: &Weights, transcriber: Arc<dyn Transcriber>
         EmotionChoice::Moonshine => EmotionEngine::moonshine(weights)
             .inspect_err(|error| warn!(%error, "Emotions are told from words alone; `timbre models pull` fetches what hears them."))
             .ok(),
+        EmotionChoice::Whisper => Some(EmotionEngine::whisper(weights).context("voice.emotion cannot be used")?),
         EmotionChoice::File(file) => Some(EmotionEngine::open(weights, file).context("voice.emotion cannot be used")?),
     };
     Ok(match engine {

@@ -12,7 +12,7 @@ use std::time::Instant;
 use anyhow::{Context, ensure};
 use models::Weights;
 use models::emotion::train::{Example, softness, train};
-use models::emotion::{Heads, HeadsCard, MoonshineTone, ToneReader};
+use models::emotion::{Heads, HeadsCard, ToneReader, tone_reader};
 
 pub use self::fillers::TrainFillers;
 use crate::eval::manifest::{self, Entry};
@@ -41,6 +41,9 @@ pub struct TrainEmotion {
     /// Only what the list names under this folder. May be given more than once.
     #[arg(long)]
     under: Vec<String>,
+    /// Whose ears the heads are for: `moonshine`, which hears in passing, or `whisper`, which hears more.
+    #[arg(long, default_value = "moonshine", value_parser = ["moonshine", "whisper"])]
+    encoder: String,
     /// Where the heads are written.
     #[arg(long, default_value = "emotion.safetensors")]
     out: PathBuf,
@@ -99,11 +102,12 @@ fn emotion(what: TrainEmotion) -> anyhow::Result<()> {
     for list in &what.manifest {
         entries.extend(manifest::read(list, &what.under)?);
     }
-    let mut reader = MoonshineTone::find(&Weights::new(Weights::default_folder()))?;
-    let examples = examples(&entries, &mut reader)?;
+    let encoder = if what.encoder == "whisper" { Heads::WHISPER_BASE } else { Heads::MOONSHINE_TINY };
+    let mut reader = tone_reader(&Weights::new(Weights::default_folder()), encoder)?;
+    let examples = examples(&entries, &mut *reader)?;
     let began = Instant::now();
     let card = HeadsCard {
-        encoder: Heads::MOONSHINE_TINY.to_owned(),
+        encoder: encoder.to_owned(),
         labels: LABELS.join(" "),
         trained_from: corpora(&entries).into_keys().collect::<Vec<_>>().join(", "),
         licence: what.licence,

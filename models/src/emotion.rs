@@ -10,11 +10,13 @@ mod reader;
 mod tone;
 #[cfg(feature = "embedded")]
 pub mod train;
+#[cfg(all(feature = "moonshine", feature = "whisper", feature = "embedded"))]
+mod whisper;
 mod words;
 
 pub use baseline::{Baseline, Likelihoods};
 pub use heads::{Heads, HeadsCard, Linear, Scores};
 #[cfg(feature = "moonshine")]
-pub use reader::{EmotionEngine, MoonshineTone, ToneReader};
+pub use reader::{EmotionEngine, MoonshineTone, ToneReader, tone_reader};
 pub use tone::{Grid, Tone};
 pub(crate) use words::words;

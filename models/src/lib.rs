@@ -23,6 +23,8 @@ pub mod llm;
 mod manifest;
 pub mod mcp;
 mod measure;
+#[cfg(any(feature = "smart-turn", feature = "whisper"))]
+mod mel;
 mod prompt;
 #[cfg(feature = "remote")]
 pub mod remote;

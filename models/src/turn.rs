@@ -2,25 +2,18 @@
 //!
 //! Silence and synthetic speech mislead it, so it is asked only in a pause after speech.
 
-use std::sync::Arc;
-
 use audio::{Probability, Rate};
 use futures::future::BoxFuture;
 use ort::session::Session;
 use ort::value::TensorRef;
-use realfft::num_complex::Complex;
-use realfft::{RealFftPlanner, RealToComplex};
 
+use crate::mel::{HOP, LogMel, MELS};
 use crate::onnx::{failed, open};
 use crate::{ModelError, TurnDetector, Weights, Workers};
 
 const NAME: &str = "smart-turn";
 /// Samples it listens to: the last eight seconds at 16 kHz.
 pub const WINDOW: usize = 8 * Rate::MODEL.hz() as usize;
-/// Whisper's spectrogram: window, hop and number of mel bands (Radford et al. 2022, section 2.2).
-const FFT: usize = 400;
-const HOP: usize = 160;
-const MELS: usize = 80;
 const FRAMES: usize = WINDOW / HOP;
 
 /// The model on its own thread.
@@ -49,7 +42,7 @@ impl TurnDetector for SmartTurn {
         let workers = self.workers.clone();
         Box::pin(async move {
             let ask = move |engine: &mut Engine, _: &crate::Waited| {
-                let features = engine.mel.compute(&pcm);
+                let features = features(&engine.mel, &pcm);
                 let mut run = || -> ort::Result<f32> {
                     let input = TensorRef::from_array_view(([1, MELS, FRAMES], &features[..]))?;
                     let outputs = engine.session.run(ort::inputs!["input_features" => input])?;
@@ -63,79 +56,16 @@ impl TurnDetector for SmartTurn {
     }
 }
 
-/// Whisper's log-mel spectrogram of a fixed window, as the feature extractor of Hugging Face Transformers computes it.
-struct LogMel {
-    fft: Arc<dyn RealToComplex<f32>>,
-    hann: Vec<f32>,
-    /// For each band the first bin and the weights from there on.
-    filters: Vec<(usize, Vec<f32>)>,
-}
-
-impl LogMel {
-    fn new() -> LogMel {
-        let hann = (0..FFT).map(|n| 0.5 - 0.5 * (std::f32::consts::TAU * n as f32 / FFT as f32).cos()).collect();
-        LogMel { fft: RealFftPlanner::new().plan_fft_forward(FFT), hann, filters: slaney_filters() }
-    }
-
-    /// (80, 800) features, band by band, of the last [`WINDOW`] samples; shorter sound is preceded by silence.
-    fn compute(&self, pcm: &[f32]) -> Vec<f32> {
-        let mut window = vec![0.0; WINDOW];
-        let taken = pcm.len().min(WINDOW);
-        window[WINDOW - taken..].copy_from_slice(&pcm[pcm.len() - taken..]);
-        let mean = window.iter().sum::<f32>() / WINDOW as f32;
-        let variance = window.iter().map(|s| (s - mean) * (s - mean)).sum::<f32>() / WINDOW as f32;
-        let scale = 1.0 / (variance + 1e-7).sqrt();
-        window.iter_mut().for_each(|s| *s = (*s - mean) * scale);
-
-        let mut frame = vec![0.0; FFT];
-        let mut spectrum = vec![Complex::default(); FFT / 2 + 1];
-        let mut scratch = self.fft.make_scratch_vec();
-        let mut features = vec![0.0; MELS * FRAMES];
-        let mut loudest = f32::NEG_INFINITY;
-        for index in 0..FRAMES {
-            // Frames are centred; what reaches past the ends is mirrored.
-            let start = (index * HOP) as isize - (FFT / 2) as isize;
-            for (offset, (to, hann)) in frame.iter_mut().zip(&self.hann).enumerate() {
-                let at = start + offset as isize;
-                let at = if at < 0 { -at } else { at } as usize;
-                let at = if at < WINDOW { at } else { 2 * (WINDOW - 1) - at };
-                *to = window[at] * hann;
-            }
-            self.fft
-                .process_with_scratch(&mut frame, &mut spectrum, &mut scratch)
-                .expect("the buffers have the lengths that the plan asks for");
-            for (band, (first, weights)) in self.filters.iter().enumerate() {
-                let power: f32 = spectrum[*first..].iter().zip(weights).map(|(bin, weight)| bin.norm_sqr() * weight).sum();
-                let log = power.max(1e-10).log10();
-                loudest = loudest.max(log);
-                features[band * FRAMES + index] = log;
-            }
-        }
-        features.iter_mut().for_each(|log| *log = (log.max(loudest - 8.0) + 4.0) / 4.0);
-        features
-    }
-}
-
-/// Triangular filters on Slaney's mel scale (Auditory Toolbox, 1998), each of unit area: linear below 1 kHz, logarithmic above.
-fn slaney_filters() -> Vec<(usize, Vec<f32>)> {
-    let step = 6.4_f64.ln() / 27.0;
-    let to_mel = |hz: f64| if hz < 1_000.0 { hz * 3.0 / 200.0 } else { 15.0 + (hz / 1_000.0).ln() / step };
-    let to_hz = |mel: f64| if mel < 15.0 { mel * 200.0 / 3.0 } else { 1_000.0 * ((mel - 15.0) * step).exp() };
-    let nyquist = f64::from(Rate::MODEL.hz()) / 2.0;
-    let edge = |index: usize| to_hz(to_mel(nyquist) * index as f64 / (MELS + 1) as f64);
-    let bins = FFT / 2 + 1;
-    (0..MELS)
-        .map(|band| {
-            let (low, middle, high) = (edge(band), edge(band + 1), edge(band + 2));
-            let weight = |bin: usize| {
-                let hz = nyquist * bin as f64 / (bins - 1) as f64;
-                let slope = ((hz - low) / (middle - low)).min((high - hz) / (high - middle)).max(0.0);
-                (slope * 2.0 / (high - low)) as f32
-            };
-            let first = (0..bins).find(|bin| weight(*bin) > 0.0).unwrap_or(0);
-            (first, (first..bins).map(weight).take_while(|w| *w > 0.0).collect())
-        })
-        .collect()
+/// What the model reads of the last [`WINDOW`] samples: (80, 800) features, band by band; shorter sound is preceded by silence.
+fn features(mel: &LogMel, pcm: &[f32]) -> Vec<f32> {
+    let mut window = vec![0.0; WINDOW];
+    let taken = pcm.len().min(WINDOW);
+    window[WINDOW - taken..].copy_from_slice(&pcm[pcm.len() - taken..]);
+    let mean = window.iter().sum::<f32>() / WINDOW as f32;
+    let variance = window.iter().map(|s| (s - mean) * (s - mean)).sum::<f32>() / WINDOW as f32;
+    let scale = 1.0 / (variance + 1e-7).sqrt();
+    window.iter_mut().for_each(|s| *s = (*s - mean) * scale);
+    mel.compute(&window)
 }
 
 #[cfg(test)]
@@ -143,29 +73,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_band_hears_something_and_has_unit_area() {
-        let filters = slaney_filters();
-        assert_eq!(filters.len(), MELS);
-        let bin_hz = 40.0;
-        for (band, (first, weights)) in filters.iter().enumerate() {
-            assert!(!weights.is_empty(), "band {band}");
-            assert!(first + weights.len() <= FFT / 2 + 1);
-            // The narrow low bands cover a bin or two, so their sampled area is coarse.
-            if band > 30 {
-                let area = weights.iter().sum::<f32>() * bin_hz;
-                assert!((area - 1.0).abs() < 0.15, "band {band}: {area}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_tone_shows_in_its_band_at_its_time() {
+    fn short_sound_comes_after_silence() {
         let tone: Vec<f32> = (0..16_000).map(|n| (std::f32::consts::TAU * 1_000.0 * n as f32 / 16_000.0).sin()).collect();
-        let features = LogMel::new().compute(&tone);
-        let loudest_band = |frame: usize| (0..MELS).max_by(|a, b| features[a * FRAMES + frame].total_cmp(&features[b * FRAMES + frame]));
-        let band = loudest_band(FRAMES - 20).expect("there are bands");
-        // 1 kHz is mel 15 of 45.2, band 26 of 80.
-        assert!((25..=27).contains(&band), "{band}");
-        assert!(features[band * FRAMES + FRAMES - 20] > features[band * FRAMES + 100] + 1.0, "the silence before the tone is quiet");
+        let features = features(&LogMel::new(), &tone);
+        assert_eq!(features.len(), MELS * FRAMES);
+        let band = 26;
+        assert!(features[band * FRAMES + FRAMES - 20] > features[band * FRAMES + 100] + 1.0);
     }
 }

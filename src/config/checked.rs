@@ -129,6 +129,8 @@ pub enum EmotionChoice {
     None,
     /// The heads that are built in, on Moonshine's encoder.
     Moonshine,
+    /// The heads that are built in, on Whisper's encoder.
+    Whisper,
     /// Heads or a model of the user's own.
     File(PathBuf),
 }
@@ -447,9 +449,10 @@ fn voice(written: &written::Voice, local: bool, providers: &[ProviderConfig]) ->
     let emotion = match written.emotion.as_str() {
         "none" => EmotionChoice::None,
         "moonshine" => EmotionChoice::Moonshine,
+        "whisper" => EmotionChoice::Whisper,
         file if [".safetensors", ".onnx"].iter().any(|ending| file.ends_with(ending)) => EmotionChoice::File(PathBuf::from(file)),
         other => {
-            let allowed = "moonshine, none, or the path of a .safetensors or .onnx file";
+            let allowed = "moonshine, whisper, none, or the path of a .safetensors or .onnx file";
             return Err(ConfigError::new(format!("voice.emotion: {other:?} is not known; allowed are {allowed}")));
         }
     };

@@ -130,7 +130,7 @@ pub struct Voice {
     pub transcriber: String,
     /// `hibari`, `kokoro`, `espeak`, `none`, or a remote one: `provider` or `provider/model`.
     pub synthesizer: String,
-    /// What tells emotions from voices: `moonshine`, `none`, or a file: heads that `timbre train emotion` wrote, or an ONNX model.
+    /// What tells emotions from voices: `moonshine`, `whisper` (more accurate, more work), `none`, or a file: heads that `timbre train emotion` wrote, or an ONNX model.
     pub emotion: String,
     /// The voice that speaks.
     pub voice: String,

@@ -25,6 +25,8 @@ const SURE: f32 = 1.0;
 /// From there to the log-odds of what is surely no end (5 %). Between them the wait grows with the log-odds: where pauses inside turns end
 /// as if by chance, at a constant rate, this makes the cost of waiting equal to the risk of cutting off.
 const DOUBT: f32 = 4.0;
+/// By then the sound of most ends has sunk into the room; only what lingers longer puts the end off.
+const SUNK: Samples = Rate::MODEL.samples_in_ms(130);
 /// Sound that lingers in a pause puts the end off by at most this: a noise that has begun must not hold a turn open.
 const LONGEST_TAIL: Samples = Rate::MODEL.samples_in_ms(500);
 
@@ -78,7 +80,8 @@ impl Habit {
 /// sound still stood out of the room.
 pub(super) fn wait(odds: f32, (sure, unsure): (Samples, Samples), habit: Habit, tail: Samples) -> Samples {
     let doubt = ((SURE - odds).max(0.0) / DOUBT * habit.factor()).min(1.0);
-    sure + Samples((unsure.saturating_sub(sure).0 as f32 * doubt) as u64) + tail.min(LONGEST_TAIL)
+    let least = sure.saturating_sub(SUNK);
+    sure.max(least + Samples((unsure.saturating_sub(least).0 as f32 * doubt) as u64) + tail.min(LONGEST_TAIL))
 }
 
 fn of_words(words: &str) -> f32 {
@@ -139,17 +142,18 @@ mod tests {
         let cases = [
             (4.0, none, 0, 300),
             (1.0, none, 0, 300),
-            (0.0, none, 0, 675),
+            (0.0, none, 0, 577),
             (-3.0, none, 0, 1_800),
             (-9.0, none, 0, 1_800),
             // Sound that lingers is no silence yet, up to a point.
-            (4.0, none, 120, 420),
-            (4.0, none, 900, 800),
+            (4.0, none, 120, 300),
+            (4.0, none, 250, 420),
+            (4.0, none, 900, 670),
             // A sure end is one whoever speaks; else callers with long pauses are given longer, up to the longest.
             (4.0, slow, 0, 300),
-            (0.0, slow, 0, 1_050),
+            (0.0, slow, 0, 985),
             (-1.5, slow, 0, 1_800),
-            (0.0, quick, 0, 492),
+            (0.0, quick, 0, 378),
         ];
         for (odds, habit, tail, expected) in cases {
             let found = wait(odds, (ms(300), ms(1_800)), habit, ms(tail)).ms(Rate::MODEL);

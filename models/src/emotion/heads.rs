@@ -13,6 +13,8 @@ use crate::{EmotionLabel, ErrorKind, ModelError, tensors};
 
 /// The heads for Moonshine's first three blocks: `docs/emotion.md` is their model card.
 const MOONSHINE: &[u8] = include_bytes!("heads/moonshine.safetensors");
+/// Those for Whisper's third block.
+const WHISPER: &[u8] = include_bytes!("heads/whisper.safetensors");
 
 /// Outputs after the labels: arousal and valence.
 const DIMENSIONS: usize = 2;
@@ -83,12 +85,21 @@ impl Heads {
     /// Name of the default encoder: means and spreads of the blocks 1 to 3 of Moonshine tiny.
     pub const MOONSHINE_TINY: &str = "moonshine-tiny-en:1-3";
 
+    /// Name of the accurate encoder: means and spreads of Whisper base's block 3.
+    pub const WHISPER_BASE: &str = "whisper-base:3";
+
     /// Those that are built in, for Moonshine's encoder.
     pub fn moonshine() -> Arc<Heads> {
         static BUILT_IN: OnceLock<Arc<Heads>> = OnceLock::new();
         BUILT_IN
             .get_or_init(|| Arc::new(Heads::parse(MOONSHINE).expect("the heads that are built in are whole: a test reads them")))
             .clone()
+    }
+
+    /// Those that are built in, for Whisper's encoder.
+    pub fn whisper() -> Arc<Heads> {
+        static BUILT_IN: OnceLock<Arc<Heads>> = OnceLock::new();
+        BUILT_IN.get_or_init(|| Arc::new(Heads::parse(WHISPER).expect("the heads that are built in are whole: a test reads them"))).clone()
     }
 
     /// Heads that were just trained.

@@ -36,27 +36,50 @@ impl EmotionEngine {
         EmotionEngine::with_heads(weights, Heads::moonshine())
     }
 
+    /// The built-in heads on Whisper's encoder: more accurate, and more work.
+    pub fn whisper(weights: &Weights) -> Result<EmotionEngine, ModelError> {
+        EmotionEngine::with_heads(weights, Heads::whisper())
+    }
+
+    /// What `voice.emotion` may name: `moonshine`, `whisper`, or a file.
+    pub fn named(weights: &Weights, name: &str) -> Result<EmotionEngine, ModelError> {
+        match name {
+            "moonshine" => EmotionEngine::moonshine(weights),
+            "whisper" => EmotionEngine::whisper(weights),
+            file => EmotionEngine::open(weights, Path::new(file)),
+        }
+    }
+
     /// A file of the user's own: heads for Moonshine's encoder (`.safetensors`), or a model from sound to emotions (`.onnx`).
     pub fn open(weights: &Weights, file: &Path) -> Result<EmotionEngine, ModelError> {
         if file.extension().is_some_and(|ending| ending == "onnx") {
             let (reader, heads) = OnnxTone::load(weights, file)?;
             return Ok(EmotionEngine { reader: Box::new(reader), heads: Arc::new(heads), in_passing: false });
         }
-        let heads = Heads::open(file)?;
-        if heads.card.encoder != Heads::MOONSHINE_TINY {
-            let detail = format!("{} was trained for {:?}, not for {:?}", file.display(), heads.card.encoder, Heads::MOONSHINE_TINY);
-            return Err(ModelError::new(ErrorKind::Failed, "emotion", detail));
-        }
-        EmotionEngine::with_heads(weights, Arc::new(heads))
+        EmotionEngine::with_heads(weights, Arc::new(Heads::open(file)?))
     }
 
     fn with_heads(weights: &Weights, heads: Arc<Heads>) -> Result<EmotionEngine, ModelError> {
-        Ok(EmotionEngine { reader: Box::new(MoonshineTone::find(weights)?), heads, in_passing: true })
+        let reader = tone_reader(weights, &heads.card.encoder)?;
+        Ok(EmotionEngine { reader, in_passing: heads.card.encoder == Heads::MOONSHINE_TINY, heads })
+    }
+}
+
+/// Who reads the tones that heads for `encoder` judge.
+pub fn tone_reader(weights: &Weights, encoder: &str) -> Result<Box<dyn ToneReader>, ModelError> {
+    match encoder {
+        Heads::MOONSHINE_TINY => Ok(Box::new(MoonshineTone::find(weights)?)),
+        #[cfg(all(feature = "whisper", feature = "embedded"))]
+        Heads::WHISPER_BASE => Ok(Box::new(super::whisper::WhisperTone::find(weights)?)),
+        other => {
+            let detail = format!("heads for {other:?} cannot be used; known are {} and {}", Heads::MOONSHINE_TINY, Heads::WHISPER_BASE);
+            Err(ModelError::new(ErrorKind::Failed, "emotion", detail))
+        }
     }
 }
 
 /// At least [`SHORTEST`] of it.
-fn filled(pcm: &[f32]) -> std::borrow::Cow<'_, [f32]> {
+pub(super) fn filled(pcm: &[f32]) -> std::borrow::Cow<'_, [f32]> {
     if pcm.len() >= SHORTEST {
         return pcm.into();
     }

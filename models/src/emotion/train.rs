@@ -12,7 +12,7 @@ use super::heads::{Heads, HeadsCard, Linear};
 const ITERATIONS: usize = 150;
 /// Steps that the optimiser remembers (L-BFGS, Liu and Nocedal 1989).
 const MEMORY: usize = 8;
-/// Groups of speakers that are held out in turn where there is one collection.
+/// Groups of speakers that are held out in turn.
 const FOLDS: usize = 3;
 /// Softnesses that are tried.
 const SOFTNESSES: [f32; 6] = [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03];
@@ -63,10 +63,10 @@ pub fn train_labels(card: HeadsCard, examples: &[Example], softness: f32) -> Res
     Heads::new(card, absolute, relative, mean)
 }
 
-/// The softness whose labels are likeliest on what was held out, each at its best temperature.
+/// The softness whose labels are likeliest on speakers who were held out, each at its best temperature.
 pub fn softness(examples: &[Example], labels: usize) -> Result<f32, String> {
     let loss = |softness: f32| -> Result<f32, String> {
-        let held_out = held_out(examples, labels, softness, &|example| example.label);
+        let held_out = held_out(examples, labels, softness, &|example| example.label, by_speakers);
         if held_out.is_empty() {
             return Err("it takes recordings of several speakers with every label to choose --softness: name one".to_owned());
         }
@@ -95,18 +95,32 @@ type Class<'a> = &'a dyn Fn(&Example) -> Option<usize>;
 
 fn calibrated(examples: &[Example], classes: usize, softness: f32, class: Class) -> Result<Linear, String> {
     let whole = fit(examples, classes, softness, class)?;
-    let temperature = temperature(&held_out(examples, classes, softness, class));
+    let of =
+        |part: Part| Some(held_out(examples, classes, softness, class, part)).filter(|out| !out.is_empty()).map(|out| temperature(&out));
+    // Speakers of the same collections are nearer than callers will be; other collections, bursts without words among them, are further.
+    let temperature = match (of(by_speakers), of(by_collections)) {
+        (Some(near), Some(far)) => (near * far).sqrt(),
+        (near, far) => near.or(far).unwrap_or(1.0),
+    };
     Ok(Linear {
         weights: whole.weights.iter().map(|weight| weight / temperature).collect(),
         bias: whole.bias.iter().map(|bias| bias / temperature).collect(),
     })
 }
 
-/// Logits, class and weight of every example by a map that did not hear its part: its collection where there are several, for it is voices
-/// from elsewhere that will be read; else its group of speakers.
-fn held_out(examples: &[Example], classes: usize, softness: f32, class: Class) -> Vec<(Vec<f32>, usize, f32)> {
-    let several = examples.iter().any(|example| example.corpus != examples[0].corpus);
-    let part = |example: &Example| if several { example.corpus } else { example.speaker % FOLDS };
+/// What is held out together.
+type Part = fn(&Example) -> usize;
+
+fn by_speakers(example: &Example) -> usize {
+    example.speaker % FOLDS
+}
+
+fn by_collections(example: &Example) -> usize {
+    example.corpus
+}
+
+/// Logits, class and weight of every example by a map that did not hear its part; none where there is but one.
+fn held_out(examples: &[Example], classes: usize, softness: f32, class: Class, part: Part) -> Vec<(Vec<f32>, usize, f32)> {
     let parts: BTreeSet<usize> = examples.iter().map(part).collect();
     let mut held_out = Vec::new();
     for held in parts {
