@@ -34,19 +34,20 @@ pub struct Eval {
     /// Only what the list names under this folder. May be given more than once.
     #[arg(long)]
     under: Vec<String>,
-    /// Where the report goes as Markdown; its plots go into a folder of that name beside it.
+    /// Where the report goes as Markdown; its plots go into a folder of that name beside it. Of a report that is there, what is not
+    /// evaluated now stays.
     #[arg(long, default_value = "quality.md")]
     out: PathBuf,
-    /// What judges emotions, a file as `voice.emotion` may name; the built-in heads by default.
+    /// What judges emotions, as `voice.emotion` names it: `moonshine`, `whisper` or a file; both that are built in by default.
     #[arg(long)]
-    heads: Option<PathBuf>,
+    heads: Option<String>,
 }
 
 /// What a signal's evaluation is given.
 pub(crate) struct Given<'a> {
     pub(crate) entries: &'a [Entry],
     pub(crate) weights: &'a Weights,
-    pub(crate) heads: Option<&'a Path>,
+    pub(crate) heads: Option<&'a str>,
 }
 
 /// A part of the report.
@@ -80,25 +81,56 @@ pub fn run(eval: &Eval) -> anyhow::Result<()> {
     let entries = manifest::read(&list, &eval.under)?;
     let weights = Weights::new(Weights::default_folder());
     let given = Given { entries: &entries, weights: &weights, heads: eval.heads.as_deref() };
-    let mut report = String::from(
-        "# Quality\n\nWritten by `timbre eval`; do not edit. Figures of what nobody has trained or tuned on, unless a line says otherwise.\n",
-    );
+    let mut report = Report::read(&eval.out);
     let folder = eval.out.with_extension("");
     let mut heard = false;
     for signal in chosen {
         let Some(section) = (signal.run)(&given).with_context(|| format!("{} could not be evaluated", signal.name))? else { continue };
         heard = true;
-        let _ = write!(report, "\n{}", section.text);
+        let mut text = section.text;
         for (name, svg) in &section.plots {
             std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
             std::fs::write(folder.join(name), svg).with_context(|| format!("cannot write {name}"))?;
             let shown = folder.file_name().unwrap_or_default().to_string_lossy();
-            let _ = write!(report, "\n![{}]({shown}/{name})\n", name.trim_end_matches(".svg").replace('-', " "));
+            let _ = write!(text, "\n![{}]({shown}/{name})\n", name.trim_end_matches(".svg").replace('-', " "));
         }
+        print!("{text}");
+        // After every one: a long evaluation that is ended keeps what it has.
+        report.put(text);
+        std::fs::write(&eval.out, report.text()).with_context(|| format!("cannot write {}", eval.out.display()))?;
     }
     ensure!(heard, "no recording of {} has a label that these signals know", list.display());
-    print!("{report}");
-    std::fs::write(&eval.out, report).with_context(|| format!("cannot write {}", eval.out.display()))
+    Ok(())
+}
+
+/// The parts of a report, each with its heading of the second level.
+#[derive(Debug, Default, PartialEq)]
+struct Report(Vec<String>);
+
+impl Report {
+    const HEAD: &str = "# Quality\n\nWritten by `timbre eval`; do not edit. Figures of what nobody has trained or tuned on, unless a line says otherwise.\n";
+
+    /// What the file holds; nothing where there is none.
+    fn read(file: &Path) -> Report {
+        Report::of(&std::fs::read_to_string(file).unwrap_or_default())
+    }
+
+    fn of(text: &str) -> Report {
+        Report(text.split("\n## ").skip(1).map(|part| format!("## {part}")).collect())
+    }
+
+    /// Adds a part, in place of the one with its heading.
+    fn put(&mut self, part: String) {
+        let heading = |part: &str| part.lines().next().unwrap_or_default().to_owned();
+        match self.0.iter_mut().find(|old| heading(old) == heading(&part)) {
+            Some(old) => *old = part,
+            None => self.0.push(part),
+        }
+    }
+
+    fn text(&self) -> String {
+        self.0.iter().fold(Report::HEAD.to_owned(), |text, part| format!("{text}\n{}\n", part.trim_end()))
+    }
 }
 
 fn chosen(names: &[String]) -> anyhow::Result<Vec<&'static Signal>> {
@@ -115,6 +147,19 @@ fn chosen(names: &[String]) -> anyhow::Result<Vec<&'static Signal>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_evaluated_anew_stays_in_the_report() {
+        let mut report = Report::default();
+        report.put("## One\n\nfirst\n".to_owned());
+        report.put("## Two\n\n### Within\n\nsecond\n".to_owned());
+        let mut again = Report::of(&report.text());
+        assert_eq!(again.text(), report.text());
+        again.put("## One\n\nanew\n".to_owned());
+        again.put("## Three\n\nthird\n".to_owned());
+        let expected = "\n## One\n\nanew\n\n## Two\n\n### Within\n\nsecond\n\n## Three\n\nthird\n";
+        assert_eq!(again.text(), format!("{}{expected}", Report::HEAD));
+    }
 
     #[test]
     fn signals_are_chosen_by_name() {

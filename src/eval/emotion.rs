@@ -28,6 +28,13 @@ const LARGE: usize = 2_000;
 /// Shares of the training speakers, for the learning curve.
 const SHARES: [usize; 4] = [25, 50, 75, 100];
 
+/// What the figures mean.
+const INTRO: &str = "## Emotion from the voice\n\nUAR: unweighted average recall over neutral, happy, sad and angry (chance 0.25), all four \
+     expected alike. ECE: expected calibration error, ten bins. AUC: how often an aroused (or a pleasant) voice ranks over one that is not. \
+     First turn / with five earlier turns of the same speaker.\n";
+/// What `voice.emotion` may name without a file.
+const BUILT_IN: [&str; 2] = ["moonshine", "whisper"];
+
 /// One recording as it is heard over each of the [`LINES`].
 struct Clip {
     speaker: String,
@@ -43,25 +50,34 @@ pub(super) fn run(given: &Given) -> anyhow::Result<Option<Section>> {
     if corpora.is_empty() {
         return Ok(None);
     }
-    let EmotionEngine { mut reader, heads, .. } = match given.heads {
-        Some(file) => EmotionEngine::open(given.weights, file)?,
-        None => EmotionEngine::moonshine(given.weights)?,
-    };
-    let reader = &mut *reader;
-    let trained: BTreeSet<&str> = heads.card.trained_from.split(", ").collect();
     let noises = noises(given.entries)?;
-    let mut section = Section { text: intro(&heads, cost(&heads)?), plots: Vec::new() };
+    let mut section = Section { text: INTRO.to_owned(), plots: Vec::new() };
+    let names = given.heads.map_or(BUILT_IN.to_vec(), |name| vec![name]);
+    for name in names {
+        judge(EmotionEngine::named(given.weights, name)?, &corpora, &noises, &mut section)?;
+    }
+    Ok(Some(section))
+}
+
+/// Adds to `section` how good an engine is.
+fn judge(engine: EmotionEngine, corpora: &BTreeMap<&str, Vec<&Entry>>, noises: &[Vec<f32>], section: &mut Section) -> anyhow::Result<()> {
+    let EmotionEngine { mut reader, heads, in_passing } = engine;
+    let reader = &mut *reader;
+    let cost = if in_passing { cost_in_passing(&heads)? } else { cost(reader)? };
+    section.text.push_str(&of_heads(&heads, cost));
+    let slug = heads.card.encoder.replace([':', '/'], "-");
+    let trained: BTreeSet<&str> = heads.card.trained_from.split(", ").collect();
     let mut heard = Vec::new();
     for (name, entries) in corpora.iter().filter(|(name, _)| !trained.contains(**name)) {
         eprintln!("{name}: {} recordings over {} lines", entries.len(), LINES.len());
-        let clips = entries.iter().map(|entry| clip(entry, &noises, reader)).collect::<anyhow::Result<Vec<_>>>()?;
+        let clips = entries.iter().map(|entry| clip(entry, noises, reader)).collect::<anyhow::Result<Vec<_>>>()?;
         heard.push((*name, clips));
     }
     if !heard.is_empty() {
         section.text.push_str(&table(&heads, &heard));
         for (name, clips) in &heard {
             section.text.push_str(&confusions(name, &heads, clips));
-            section.plots.push((format!("emotion-calibration-{}.svg", name.replace('/', "-")), reliability(name, &heads, clips)));
+            section.plots.push((format!("calibration-{slug}-{}.svg", name.replace('/', "-")), reliability(name, &heads, clips)));
         }
     }
     let of_training: Vec<Entry> =
@@ -74,24 +90,33 @@ pub(super) fn run(given: &Given) -> anyhow::Result<Option<Section>> {
         if !heard.is_empty() {
             let (text, plot) = learning(&heads, &learnt, &heard)?;
             section.text.push_str(&text);
-            section.plots.push(("emotion-training-speakers.svg".to_owned(), plot));
+            section.plots.push((format!("training-speakers-{slug}.svg"), plot));
         }
     }
-    Ok(Some(section))
+    Ok(())
 }
 
-fn intro(heads: &Heads, cost: f64) -> String {
+fn of_heads(heads: &Heads, cost: f64) -> String {
     format!(
-        "## Emotion from the voice\n\nHeads for `{}`, trained from {}. UAR: unweighted average recall over neutral, happy, sad and angry \
-         (chance 0.25), all four expected alike. ECE: expected calibration error, ten bins. AUC: how often an aroused (or a pleasant) voice \
-         ranks over one that is not. First turn / with five earlier turns of the same speaker. \
-         CPU beside the pass that hears the words: {cost:.5} of a core.\n\n",
+        "\n### Heads for `{}`\n\nTrained from {}. CPU beside the pass that hears the words: {cost:.5} of a core.\n\n",
         heads.card.encoder, heads.card.trained_from
     )
 }
 
-/// What the signal costs beside the pass that hears the words, CPU seconds a second of speech: the sums over the blocks, and the heads.
-fn cost(heads: &Arc<Heads>) -> anyhow::Result<f64> {
+/// CPU seconds a second of speech, where nobody reads the tone in passing.
+fn cost(reader: &mut dyn ToneReader) -> anyhow::Result<f64> {
+    let (seconds, repeats) = (10, 6);
+    let pcm = made_noise(seconds * 16_000, &mut Chance::of("cost"));
+    reader.read(&pcm)?;
+    let before = process::cpu(std::process::id())?;
+    for _ in 0..repeats {
+        reader.read(&pcm)?;
+    }
+    Ok(process::cpu(std::process::id())?.saturating_sub(before).as_secs_f64() / (seconds * repeats) as f64)
+}
+
+/// The same beside the pass that hears the words: the sums over the blocks, and the heads.
+fn cost_in_passing(heads: &Arc<Heads>) -> anyhow::Result<f64> {
     let (seconds, repeats) = (10, 300);
     let grid = Grid { width: 288, step: 384, look: 960 };
     let pcm = made_noise(seconds * 16_000, &mut Chance::of("cost"));

@@ -2,10 +2,13 @@
 
 use std::fmt::Write as _;
 
-/// Width and height, pixels.
-const SIZE: (f64, f64) = (560.0, 320.0);
-/// Room for the axes: left, top, right, bottom.
-const MARGIN: (f64, f64, f64, f64) = (56.0, 36.0, 150.0, 44.0);
+/// Width, beside the names, and height, pixels.
+const SIZE: (f64, f64) = (410.0, 320.0);
+/// Room for the axes: left, top, bottom.
+const MARGIN: (f64, f64, f64) = (56.0, 36.0, 44.0);
+/// What a letter of a name takes at most, and what is around it.
+const LETTER: f64 = 6.7;
+const AROUND: f64 = 20.0;
 /// Told apart without colour vision, too (Okabe and Ito).
 const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00"];
 
@@ -27,8 +30,10 @@ pub(crate) struct Plot {
 
 impl Plot {
     pub(crate) fn svg(&self) -> String {
-        let (width, height) = SIZE;
-        let (left, top, right, bottom) = MARGIN;
+        let (left, top, bottom) = MARGIN;
+        let longest = self.lines.iter().map(|line| line.name.chars().count()).max().unwrap_or(0);
+        let right = (longest as f64 * LETTER).ceil() + AROUND;
+        let (width, height) = (SIZE.0 + right, SIZE.1);
         let xs = || self.lines.iter().flat_map(|line| line.points.iter().map(|point| point.0));
         let (low, high) = (xs().fold(f64::MAX, f64::min), xs().fold(f64::MIN, f64::max));
         let across = |x: f64| left + (x - low) / (high - low).max(1e-9) * (width - left - right);
@@ -88,5 +93,7 @@ mod tests {
         };
         let svg = plot.svg();
         assert!(svg.contains("a &lt; b") && svg.contains("points=\"56.0,276.0 410.0,36.0\""), "{svg}");
+        // Three letters of 6.7 pixels and what is around them.
+        assert!(svg.contains("viewBox=\"0 0 451 320\""), "{svg}");
     }
 }

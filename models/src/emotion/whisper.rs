@@ -27,8 +27,8 @@ const LOOK: usize = 4 * HOP;
 const LONGEST: usize = 20 * Rate::MODEL.hz() as usize;
 /// `ggml` as a little-endian number: the first word of the file.
 const MAGIC: u32 = 0x6767_6d6c;
-/// Most bytes of a tensor that is read; those of Whisper large are smaller.
-const LARGEST: usize = 64 << 20;
+/// Most numbers of a tensor; those of Whisper large have fewer.
+const LARGEST: usize = 100 << 20;
 
 /// Whisper's first blocks, for one thread. They are loaded when they are first needed.
 pub(super) struct WhisperTone {
@@ -225,13 +225,14 @@ impl Ggml {
     /// The tensor `name`, of 32-bit floats, its outermost size first.
     fn take(&mut self, name: &str) -> Result<Tensor, String> {
         while !self.tensors.contains_key(name) {
-            let (found, tensor) = self.next().map_err(|error| format!("{name} is missing: {error}"))?;
-            self.tensors.insert(found, tensor);
+            let found = self.next().map_err(|error| format!("{name} is missing: {error}"))?;
+            self.tensors.extend(found);
         }
         self.tensors.remove(name).ok_or_else(|| format!("{name} is missing"))
     }
 
-    fn next(&mut self) -> Result<(String, Tensor), String> {
+    /// The next tensor and its name; `None` for those of the decoder, which are passed over.
+    fn next(&mut self) -> Result<Option<(String, Tensor)>, String> {
         let (rank, length, kind) = (self.word()?, self.word()? as usize, self.word()?);
         if rank == 0 || rank > 4 || length > 256 {
             return Err(format!("a tensor has {rank} dimensions and a name of {length} bytes"));
@@ -241,7 +242,7 @@ impl Ggml {
         sizes.reverse();
         let mut name = vec![0; length];
         self.file.read_exact(&mut name).map_err(|error| error.to_string())?;
-        let count = sizes.iter().try_fold(1_usize, |all, size| all.checked_mul(*size)).filter(|count| *count <= LARGEST / 4);
+        let count = sizes.iter().try_fold(1_usize, |all, size| all.checked_mul(*size)).filter(|count| *count <= LARGEST);
         let count = count.ok_or_else(|| format!("a tensor has the sizes {sizes:?}"))?;
         let (group, bytes) = match kind {
             0 => (1, 4),
@@ -250,7 +251,12 @@ impl Ggml {
             8 => (32, 34),
             other => return Err(format!("a tensor has the type {other}; 0 (f32), 1 (f16) and 8 (q8_0) are read")),
         };
-        let mut raw = vec![0; count / group * bytes];
+        let bytes = count / group * bytes;
+        if !name.starts_with(b"encoder.") {
+            self.skip(bytes as i64)?;
+            return Ok(None);
+        }
+        let mut raw = vec![0; bytes];
         self.file.read_exact(&mut raw).map_err(|error| error.to_string())?;
         let half = |bytes: &[u8]| f16::from_le_bytes([bytes[0], bytes[1]]).to_f32();
         let numbers: Vec<f32> = match kind {
@@ -265,7 +271,7 @@ impl Ggml {
             }
         };
         let tensor = Tensor::from_vec(numbers, sizes, &Device::Cpu).and_then(|tensor| tensor.to_dtype(DType::F32));
-        Ok((String::from_utf8_lossy(&name).into_owned(), tensor.map_err(|error| error.to_string())?))
+        Ok(Some((String::from_utf8_lossy(&name).into_owned(), tensor.map_err(|error| error.to_string())?)))
     }
 
     fn linear(&mut self, name: &str, biased: bool) -> Result<Linear, String> {

@@ -8,8 +8,10 @@ export interface Signal {
     /** Of an emotion: how awake and how pleasant, 0 to 1. */
     arousal?: number;
     valence?: number;
-    /** Of a hesitation: the pauses that it was told from. */
-    parts?: { type: string; start: number; end: number }[];
+    /** Of a hesitation: what it was told from, with its times where they are known. */
+    parts?: { type: string; start?: number; end?: number }[];
+    /** Of a pitch: where the voice lies among all. */
+    register?: string;
 }
 
 /** How the turn lies in the call. */

@@ -47,10 +47,17 @@ function read(signals: Signals | undefined, key: string): Signal | undefined {
     return measured[key] ?? (typeof figure === "number" ? { value: figure, confidence: 1, source: "call" } : undefined);
 }
 
-/** The filled pauses of a hesitation, in words. */
-function filled(signal: Signal): string {
-    const pauses = signal.parts?.filter((part) => part.type === "filled_pause").length ?? 0;
-    return pauses ? ` · ${pauses} × “um”` : "";
+/** What breaks the flow of speech, but for silence, which is in every turn. */
+const BREAKS: Record<string, string> = { filled_pause: "“um”", repetition: "repeated", cut_off: "cut off", slow_start: "late" };
+
+/** What a signal tells beside its value, in words: what a hesitation was told from, the register of a voice. */
+function beside(signal: Signal): string {
+    const told = signal.register ? [signal.register] : [];
+    for (const [type, name] of Object.entries(BREAKS)) {
+        const count = signal.parts?.filter((part) => part.type === type).length ?? 0;
+        if (count) told.push(count > 1 || type === "filled_pause" ? `${count} × ${name}` : name);
+    }
+    return told.map((words) => ` · ${words}`).join("");
 }
 
 export class Insight {
@@ -173,7 +180,7 @@ export class Insight {
             const gauge = GAUGES[key];
             if (!signal) value.textContent = "–";
             else if (gauge && typeof signal.value === "number") {
-                value.textContent = `${signal.value.toFixed(gauge.digits)} ${gauge.unit}`.trim() + filled(signal);
+                value.textContent = `${signal.value.toFixed(gauge.digits)} ${gauge.unit}`.trim() + beside(signal);
                 const share = Math.max(0, Math.min(1, (signal.value - gauge.from) / (gauge.to - gauge.from)));
                 element.style.setProperty("--at", String(share));
                 element.style.setProperty("--sure", String(0.35 + 0.65 * signal.confidence));
