@@ -221,10 +221,10 @@ mod tests {
     }
 
     #[test]
-    fn the_built_in_heads_read_moonshine() {
-        let heads = Heads::moonshine();
-        assert_eq!(heads.card.encoder, Heads::MOONSHINE_TINY);
-        assert_eq!(heads.inputs(), 3 * 2 * 288);
+    fn the_built_in_heads_are_for_their_encoders() {
+        let (moonshine, whisper) = (Heads::moonshine(), Heads::whisper());
+        assert_eq!((moonshine.card.encoder.as_str(), moonshine.inputs()), (Heads::MOONSHINE_TINY, 3 * 2 * 288));
+        assert_eq!((whisper.card.encoder.as_str(), whisper.inputs()), (Heads::WHISPER_BASE, 2 * 512));
     }
 
     #[test]

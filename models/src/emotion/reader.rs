@@ -162,3 +162,89 @@ impl ToneReader for OnnxTone {
         Ok(Tone::of_numbers(&logits))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::EmotionLabel;
+    use crate::emotion::Baseline;
+
+    /// Fields of a protocol buffer (onnx.proto): one with a length, and one that is a number.
+    fn field(number: u8, content: &[u8]) -> Vec<u8> {
+        let length = content.len();
+        assert!(length < 1 << 14, "two bytes hold its length");
+        [&[number << 3 | 2, (length & 0x7f) as u8 | 0x80, (length >> 7) as u8], content].concat()
+    }
+
+    fn number(field: u8, value: u8) -> Vec<u8> {
+        [vec![field << 3], vec![value]].concat()
+    }
+
+    fn named(field_number: u8, name: &str) -> Vec<u8> {
+        field(field_number, name.as_bytes())
+    }
+
+    /// A value of the graph: 32-bit floats [1, `size`], or as many as there are.
+    fn value(name: &str, size: Option<u8>) -> Vec<u8> {
+        let size = size.map_or_else(|| named(2, "n"), |size| number(1, size));
+        let shape = [field(1, &number(1, 1)), field(1, &size)].concat();
+        let tensor = [number(1, 1), field(2, &shape)].concat();
+        [named(1, name), field(2, &field(1, &tensor))].concat()
+    }
+
+    /// A model whose `logits` are the mean of `samples` times each of `weights`.
+    fn model(weights: &[f32], labels: Option<&str>) -> Vec<u8> {
+        let axes = [named(1, "axes"), number(8, 1), vec![0xa0, 0x01, 7]].concat();
+        let mean = [named(1, "samples"), named(2, "mean"), named(4, "ReduceMean"), field(5, &axes)].concat();
+        let times = [named(1, "mean"), named(1, "weights"), named(2, "logits"), named(4, "Mul")].concat();
+        let raw: Vec<u8> = weights.iter().flat_map(|weight| weight.to_le_bytes()).collect();
+        let constant = [number(1, 1), number(1, weights.len() as u8), number(2, 1), named(8, "weights"), field(9, &raw)].concat();
+        let graph = [
+            field(1, &mean),
+            field(1, &times),
+            named(2, "graph"),
+            field(5, &constant),
+            field(11, &value("samples", None)),
+            field(12, &value("logits", Some(weights.len() as u8))),
+        ];
+        let metadata = labels.map_or(Vec::new(), |labels| field(14, &[named(1, "labels"), named(2, labels)].concat()));
+        [number(1, 8), field(7, &graph.concat()), field(8, &number(2, 13)), metadata].concat()
+    }
+
+    fn open(bytes: &[u8]) -> Result<EmotionEngine, ModelError> {
+        let folder = std::env::temp_dir().join(format!("timbre-onnx-{}-{}", std::process::id(), bytes.len()));
+        std::fs::create_dir_all(&folder).expect("the temporary folder can be written");
+        let file = folder.join("mine.onnx");
+        std::fs::write(&file, bytes).expect("the temporary folder can be written");
+        let engine = EmotionEngine::open(&Weights::new(Weights::default_folder()), &file);
+        let _ = std::fs::remove_dir_all(&folder);
+        engine
+    }
+
+    #[test]
+    fn a_model_of_the_users_own_replaces_ours() {
+        if Weights::new(Weights::default_folder()).file("onnxruntime", "libonnxruntime.so").is_err() {
+            eprintln!("skipped: onnxruntime is not installed");
+            return;
+        }
+        // Two labels, then arousal and valence.
+        let mut engine = open(&model(&[-8.0, 8.0, 4.0, -4.0], Some("neutral angry"))).expect("it is a model");
+        assert!(!engine.in_passing);
+        let tone = engine.reader.read(&[0.5; 16_000]).expect("it reads");
+        assert_eq!(tone.numbers(), [-4.0, 4.0, 2.0, -2.0]);
+        let felt = Baseline::new(engine.heads).feel(Some(&tone), &[], None).expect("a feeling");
+        assert_eq!(felt.value.label, EmotionLabel::Angry);
+        assert!(felt.value.arousal.get() > 0.8 && felt.value.valence.get() < 0.2, "{felt:?}");
+
+        for (bytes, says) in [
+            (model(&[1.0; 4], None), "labels"),
+            (model(&[1.0; 4], Some("neutral cheerful")), "cheerful"),
+            (b"no model".to_vec(), "ONNX Runtime"),
+        ] {
+            let error = open(&bytes).err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(error.contains(says), "{error}");
+        }
+        let mut wrong = open(&model(&[1.0; 3], Some("neutral angry"))).expect("its outputs are counted when it is asked");
+        assert!(wrong.reader.read(&[0.5; 16_000]).is_err());
+    }
+}
