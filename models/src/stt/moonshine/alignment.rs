@@ -195,21 +195,21 @@ mod tests {
 
     #[test]
     fn silence_belongs_to_no_word() {
-        let cases: [(&[u64], _, &[(u128, u128)]); 6] = [
+        let cases = [
             // Before the first word and after the last one.
-            (&[500, 900], (0, 300), &[(300, 500), (500, 900)]),
-            (&[500, 900], (700, 1_000), &[(0, 500), (500, 700)]),
+            (vec![500, 900], (0, 300), vec![(300, 500), (500, 900)]),
+            (vec![500, 900], (700, 1_000), vec![(0, 500), (500, 700)]),
             // In a word whose longer part is behind it: the rest is the end of the word before.
-            (&[500, 1_500], (600, 1_000), &[(0, 600), (1_000, 1_500)]),
+            (vec![500, 1_500], (600, 1_000), vec![(0, 600), (1_000, 1_500)]),
             // In a word whose longer part is before it.
-            (&[900, 1_500], (500, 850), &[(0, 500), (850, 1_500)]),
+            (vec![900, 1_500], (500, 850), vec![(0, 500), (850, 1_500)]),
             // Over the border of two.
-            (&[500, 900], (400, 600), &[(0, 400), (600, 900)]),
+            (vec![500, 900], (400, 600), vec![(0, 400), (600, 900)]),
             // A whisper of a word is left where it is.
-            (&[500, 600, 900], (450, 650), &[(0, 450), (500, 600), (650, 900)]),
+            (vec![500, 600, 900], (450, 650), vec![(0, 450), (500, 600), (650, 900)]),
         ];
         for (ends, silence, expected) in cases {
-            assert_eq!(parted(ends, silence), expected, "{ends:?} {silence:?}");
+            assert_eq!(parted(&ends, silence), expected, "{ends:?} {silence:?}");
         }
     }
 
