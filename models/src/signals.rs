@@ -136,7 +136,7 @@ pub struct Dynamics {
 pub struct Register {
     /// Median fundamental frequency, Hz.
     pub hz: f32,
-    /// Between the outer sixths of its track, semitones (a monotone has two, a lively voice eight); `None` where only the median is known.
+    /// Between the outer sixths of its track, semitones; `None` where only the median is known.
     pub range: Option<f32>,
     /// How regular it is; `None` where too little is voiced.
     pub cycles: Option<audio::features::Cycles>,
