@@ -30,6 +30,10 @@ const NAME: &str = "moonshine";
 /// First token of every transcript, and the one that ends it.
 const START: i64 = 1;
 const END: i64 = 2;
+/// What is not speech is heard as one sentence over and over: so many times in a row, and so many tokens at least, are no words. People
+/// read out "zero zero zero zero".
+const LOOPS: usize = 4;
+const LOOPED: usize = 16;
 /// Shape of the decoder: layers, heads, width of a head.
 const LAYERS: usize = 6;
 const HEADS: usize = 8;
@@ -191,6 +195,10 @@ impl Moonshine {
             guess = &guess[..guess.len().min(CHUNK).min(most - 1 - tokens.len())];
         }
         tokens.retain(|token| *token != END);
+        // The end's own probability stays the last.
+        let kept = once(&tokens);
+        logs.drain(kept..tokens.len());
+        tokens.truncate(kept);
         let starts = if hint.word_times { self.align(&hidden, &mask, &tokens)? } else { Vec::new() };
         Ok(Some(Draft { whole: 0, tokens, logs, starts, tone }))
     }
@@ -377,6 +385,16 @@ fn likeliest(logits: &[f32]) -> (i64, f32) {
     (best as i64, -sum.ln())
 }
 
+/// How many of `tokens` are left where what is said over and over at their end is said once.
+fn once(tokens: &[i64]) -> usize {
+    let looped = |length: &usize| {
+        let same =
+            tokens.iter().rev().zip(tokens[..tokens.len() - length].iter().rev()).take_while(|(later, earlier)| later == earlier).count();
+        (same + length >= (LOOPS * length).max(LOOPED)).then_some(tokens.len() - same)
+    };
+    (1..=tokens.len() / LOOPS).find_map(|length| looped(&length)).unwrap_or(tokens.len())
+}
+
 /// FNV-1a over the bits of the samples.
 fn hash(pcm: &[f32]) -> u64 {
     pcm.iter().fold(0xcbf2_9ce4_8422_2325, |hash, sample| (hash ^ u64::from(sample.to_bits())).wrapping_mul(0x0100_0000_01b3))
@@ -458,6 +476,25 @@ mod tests {
         assert_eq!(numbers.len(), crate::Heads::moonshine().inputs());
         assert!(numbers.iter().all(|number| number.is_finite()));
         assert!(!plain.text.is_empty());
+    }
+
+    #[test]
+    fn what_is_said_over_and_over_is_said_once() {
+        let looped = |before: &[i64], sentence: &[i64], tokens: usize| -> Vec<i64> {
+            before.iter().chain(sentence.iter().cycle().take(tokens)).copied().collect()
+        };
+        for (tokens, kept) in [
+            (looped(&[], &[1, 2, 3, 4, 5], 85), 5),
+            (looped(&[7, 8], &[1, 2, 3, 4, 5], 83), 7),
+            (looped(&[7, 8], &[1], 40), 3),
+            // A refrain, and a number that is read out.
+            (looped(&[7], &[1, 2, 3, 4, 5], 15), 16),
+            (looped(&[7], &[1], 8), 9),
+            (looped(&[], &[], 0), 0),
+            ((0..50).collect(), 50),
+        ] {
+            assert_eq!(once(&tokens), kept, "{tokens:?}");
+        }
     }
 
     #[test]
