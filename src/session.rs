@@ -457,8 +457,8 @@ impl Session {
             belief: self.belief.clone(),
             prompt: self.config.prompt.clone(),
             keywords: self.config.keywords.clone(),
-            // What breaks the flow of speech is told with its times.
-            word_times: self.wanted().contains(SignalKind::Hesitation),
+            // Providers have transcribers that refuse to be asked for them, and each pause would cost more.
+            word_times: false,
             thorough: self.config.thorough,
             partials: self.config.transcripts,
             tone: [SignalKind::Emotion, SignalKind::Hesitation].into_iter().any(|kind| self.wanted().contains(kind)),

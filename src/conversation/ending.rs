@@ -4,7 +4,8 @@
 //! the latest words. The less likely the end, the longer the wait; and who pauses long in the middle of turns is given longer, as the call shows.
 //!
 //! The coefficients are few because there was little to tune them on: 99 turns with 195 pauses of 18 speakers who read, dictate or
-//! announce, and 11 broken off. None of them is among those that `timbre eval` reports on, though these were looked at when it was decided what to measure. They were chosen, among some thousand
+//! announce, and 11 broken off. None of them is among those that `timbre eval` reports on, though these were looked at when it was decided what
+//! to measure, when to ask, and which silence is the shortest. They were chosen, among some thousand
 //! settings, by what becomes of those turns: how many are cut off early, at most half a second after half of them ended, and how many
 //! broken ones are answered within a second. Around them little changes. What a voice does before it ends (the fall of its pitch, its
 //! level, a lengthened last syllable, how voiced it is) was tried in a logistic regression over these pauses. With one speaker left out
