@@ -10,7 +10,7 @@ mod echo;
 pub(crate) mod energy;
 pub mod gateway;
 mod http;
-mod interruptions;
+pub(crate) mod interruptions;
 mod load;
 mod noise;
 mod playback;

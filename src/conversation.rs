@@ -7,12 +7,14 @@
 //! silence it takes. A caller who speaks into our answer silences it at once; it is given up only where a voice said a word of its own, not for a
 //! cough, a laugh, an "mm-hm", music or a keyboard: then it goes on where it stopped.
 
+mod doubt;
 mod ending;
 
 use std::num::NonZeroU32;
 
 use audio::{ActivityEvent, Probability, Rate, Samples};
 
+use self::doubt::Doubt;
 use self::ending::Habit;
 
 /// Number of an answer within its call.
@@ -132,8 +134,6 @@ pub enum Output {
 
 /// From this silence on the words are asked for: shorter ones lie between any two words.
 const DRAFT: Samples = Rate::MODEL.samples_in_ms(64);
-/// Who may not mean us is asked about at this silence: it is to be known soon whether they do.
-const DOUBTED: Samples = Rate::MODEL.samples_in_ms(128);
 /// A pause is asked about so long before it may end a turn: by then the answer is there, and a call decides the same on a fast machine and
 /// on a slow one. Asked earlier, the judge of the sound takes half of all pauses for ends.
 const AHEAD: Samples = Rate::MODEL.samples_in_ms(110);
@@ -142,11 +142,10 @@ const QUESTIONS: [Samples; 4] =
     [Samples(0), Rate::MODEL.samples_in_ms(128), Rate::MODEL.samples_in_ms(288), Rate::MODEL.samples_in_ms(448)];
 /// When the words of somebody who speaks into our answer are asked for, counted from the onset: early enough to be known within half a
 /// second, and late enough to hold a word.
-const WORDS: [Samples; 3] = [Rate::MODEL.samples_in_ms(352), Rate::MODEL.samples_in_ms(800), Rate::MODEL.samples_in_ms(1_500)];
+const WORDS: [Samples; 4] =
+    [Rate::MODEL.samples_in_ms(352), Rate::MODEL.samples_in_ms(448), Rate::MODEL.samples_in_ms(800), Rate::MODEL.samples_in_ms(1_500)];
 /// Who speaks for so long into our answer means it, whatever the words.
 const INSISTS: Samples = Rate::MODEL.samples_in_ms(2_000);
-/// How much like speech a sound must be all along to interrupt: of recorded noises, laughs and sighs few are, of speech nearly all.
-const VOICE: f32 = 0.6;
 /// A sound shorter than this says nothing.
 const WORD: Samples = Rate::MODEL.samples_in_ms(120);
 /// Where a turn is this likely over, its answer is begun.
@@ -182,42 +181,27 @@ enum Caller {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Asked {
     Nothing,
+    /// For a first look at the words: whether they are meant for us.
+    Meant,
+    /// The same, and they are not.
+    Unmeant,
     /// For the words.
     Draft,
-    /// Whether it is meant for us.
-    Meant,
     /// So many of the [`QUESTIONS`].
     Over(usize),
 }
 
 impl Asked {
-    /// What is to be asked next, and at which silence.
-    fn next(self, sure: Samples, doubted: bool) -> Option<(Samples, Output, Asked)> {
+    /// What is to be asked next of a pause that may be an end, and at which silence.
+    fn next(self, sure: Samples) -> Option<(Samples, Output, Asked)> {
         let over =
             |asked: usize| QUESTIONS.get(asked).map(|after| (sure.saturating_sub(AHEAD) + *after, Output::Ask, Asked::Over(asked + 1)));
         match self {
             Asked::Nothing => Some((DRAFT, Output::Draft, Asked::Draft)),
-            Asked::Draft if doubted => Some((DOUBTED, Output::Ask, Asked::Meant)),
-            Asked::Draft | Asked::Meant => over(0),
+            Asked::Meant | Asked::Draft => over(0),
+            Asked::Unmeant => None,
             Asked::Over(asked) => over(asked),
         }
-    }
-}
-
-/// What is known of a sound over our answer that may be meant for us or not. Once it is, there is no doubt, and the client is told.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Doubt {
-    /// Windows of it.
-    windows: u16,
-    /// Sum of their likelihoods of speech.
-    speech: f32,
-    /// How often its words were asked for.
-    asked: u8,
-}
-
-impl Doubt {
-    fn is_voice(&self) -> bool {
-        self.speech >= VOICE * f32::from(self.windows)
     }
 }
 
@@ -361,9 +345,13 @@ impl Conversation {
             Caller::Pausing { onset, doubt, since, asked, needed, .. } => {
                 let silence = now.saturating_sub(*since);
                 if doubt.is_some() {
-                    let short = since.saturating_sub(*onset) < WORD;
-                    if silence >= if short { FALSE_ALARM } else { FORGOTTEN } {
+                    let none = since.saturating_sub(*onset) < WORD || *asked == Asked::Unmeant;
+                    if silence >= if none { FALSE_ALARM } else { FORGOTTEN } {
                         return self.forget();
+                    }
+                    if *asked == Asked::Nothing && silence >= DRAFT && self.rules.ends != Ends::Manual {
+                        *asked = Asked::Meant;
+                        return vec![Output::Listen];
                     }
                 }
                 match self.rules.ends {
@@ -376,7 +364,7 @@ impl Conversation {
                         let at = *since;
                         self.end_turn(at)
                     }
-                    Ends::Judged { sure, .. } => match asked.next(sure, doubt.is_some()) {
+                    Ends::Judged { sure, .. } => match asked.next(sure) {
                         Some((at, question, then)) if silence >= at => {
                             *asked = then;
                             vec![question]
@@ -384,7 +372,7 @@ impl Conversation {
                         Some(_) | None => Vec::new(),
                     },
                     // The words are wanted the moment the silence is long enough; the shorter pauses are most of all pauses.
-                    Ends::Silence(end) if silence.0 >= end.0 * 2 / 5 && *asked == Asked::Nothing => {
+                    Ends::Silence(end) if silence.0 >= end.0 * 2 / 5 && *asked < Asked::Over(1) && *asked != Asked::Unmeant => {
                         *asked = Asked::Over(1);
                         vec![Output::Ask]
                     }
@@ -396,19 +384,15 @@ impl Conversation {
 
     fn judged(&mut self, now: Samples, over: Probability, words: Option<&str>, tail: Samples) -> Vec<Output> {
         let Caller::Pausing { doubt, asked, .. } = self.caller else { return Vec::new() };
-        if asked < Asked::Meant {
+        if asked < Asked::Over(1) {
             return Vec::new();
         }
         let mut outputs = Vec::new();
         if let Some(doubt) = doubt {
-            if !doubt.is_voice() || words.is_some_and(says_nothing) {
+            if !doubt.is_meant(words) {
                 return self.forget();
             }
             outputs = self.give_way();
-        }
-        // That was asked too early to tell more.
-        if asked == Asked::Meant {
-            return outputs;
         }
         let Caller::Pausing { since: at, over: least, needed, .. } = &mut self.caller else { return outputs };
         let at = *at;
@@ -432,10 +416,20 @@ impl Conversation {
     }
 
     fn words(&mut self, words: Option<&str>) -> Vec<Output> {
-        match self.caller {
-            Caller::Speaking { doubt: Some(doubt), .. } if doubt.is_voice() && !words.is_some_and(says_nothing) => self.give_way(),
-            Caller::Silent | Caller::Speaking { .. } | Caller::Pausing { .. } => Vec::new(),
+        let (Caller::Speaking { doubt: Some(doubt), .. } | Caller::Pausing { doubt: Some(doubt), .. }) = &self.caller else {
+            return Vec::new();
+        };
+        let meant = doubt.is_meant(words);
+        let mut outputs = if meant { self.give_way() } else { Vec::new() };
+        if let Caller::Pausing { asked: asked @ Asked::Meant, .. } = &mut self.caller {
+            if meant {
+                *asked = Asked::Draft;
+                outputs.push(Output::Draft);
+            } else {
+                *asked = Asked::Unmeant;
+            }
         }
+        outputs
     }
 
     fn commit(&mut self, now: Samples) -> Vec<Output> {
@@ -497,57 +491,6 @@ impl Conversation {
         outputs.push(Output::EndTurn { at, respond: self.rules.respond && !busy });
         outputs
     }
-}
-
-/// Sounds of listening, not of taking the word: or what recognisers make of a cough and a laugh ("you", above all).
-fn says_nothing(words: &str) -> bool {
-    const LISTENING: &[&str] = &[
-        "ah",
-        "aha",
-        "claro",
-        "eh",
-        "er",
-        "ha",
-        "hah",
-        "haha",
-        "hai",
-        "hey",
-        "hm",
-        "hmm",
-        "huh",
-        "ja",
-        "mhm",
-        "mm",
-        "mmhm",
-        "mmhmm",
-        "mmm",
-        "o",
-        "oh",
-        "ok",
-        "okay",
-        "oui",
-        "right",
-        "si",
-        "sure",
-        "sí",
-        "uh",
-        "uhhuh",
-        "um",
-        "vale",
-        "yeah",
-        "yep",
-        "yes",
-        "you",
-        "うん",
-        "ええ",
-        "はい",
-        "嗯",
-        "네",
-        "हाँ",
-    ];
-    let letters = |word: &str| word.chars().filter(|c| c.is_alphabetic()).collect::<String>().to_lowercase();
-    let words: Vec<String> = words.split_whitespace().map(letters).filter(|word| !word.is_empty()).collect();
-    words.iter().all(|word| LISTENING.contains(&word.as_str()))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 mod emotion;
 mod hesitation;
+mod interruption;
 mod language;
 pub mod manifest;
 mod plot;
@@ -72,6 +73,7 @@ const SIGNALS: &[Signal] = &[
     Signal { name: "words", run: words::run },
     Signal { name: "voice", run: vad::run },
     Signal { name: "turn", run: turn::run },
+    Signal { name: "interruption", run: interruption::run },
 ];
 
 /// Evaluates, prints the report and writes it.

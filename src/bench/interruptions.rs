@@ -15,10 +15,10 @@ use super::report::Row;
 use crate::conversation::{Conversation, Ends, Input, Output, ReplyId, Rules};
 
 /// Folders of sound that is meant, and how many of their clips: one, then so many are passed over.
-const SPEECH: &[(&str, usize)] =
+pub(crate) const SPEECH: &[(&str, usize)] =
     &[("stt/en/librispeech_other", 1), ("lid/", 1), ("noisy/", 1), ("emotion/ravdess", 24), ("emotion/emodb", 12), ("tel/asterisk", 4)];
 /// Folders of sound that is not: noises, music, and voices without words (laughs, sighs, cries).
-const OTHER: &[(&str, usize)] = &[("nonspeech/", 1), ("emotion/emogator", 58)];
+pub(crate) const OTHER: &[(&str, usize)] = &[("nonspeech/", 1), ("emotion/emogator", 58)];
 /// The decision should be there within this.
 const SOON: Duration = Duration::from_millis(500);
 /// Sound before each clip.
@@ -29,6 +29,7 @@ const LONGEST: usize = Rate::MODEL.hz() as usize * 10;
 const WINDOW: usize = 512;
 
 /// What became of an answer that a clip was played into.
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Fate {
     /// The sound was not noticed.
     Unheard,
@@ -43,15 +44,20 @@ pub(crate) enum Fate {
     },
 }
 
+impl Fate {
+    /// Whether it was given up so soon after the onset.
+    pub(crate) fn ended_within(&self, time: Duration) -> bool {
+        matches!(self, Fate::Interrupted { after, .. } if *after <= time)
+    }
+}
+
 /// The lines of the table.
 pub(crate) async fn rows() -> anyhow::Result<Vec<Row>> {
     let weights = Weights::new(Weights::default_folder());
     let ears = Ears::load(&weights)?;
     let speech = ears.play(SPEECH).await?;
     let other = ears.play(OTHER).await?;
-    let interrupted = |fates: &[Fate], within: Duration| {
-        fates.iter().filter(|fate| matches!(fate, Fate::Interrupted { after, .. } if *after <= within)).count()
-    };
+    let interrupted = |fates: &[Fate], within: Duration| fates.iter().filter(|fate| fate.ended_within(within)).count();
     let (true_ones, false_ones) = (interrupted(&speech, SOON), interrupted(&other, SOON));
     let precision = true_ones as f64 / (true_ones + false_ones).max(1) as f64;
     let recall = true_ones as f64 / speech.len().max(1) as f64;

@@ -190,8 +190,8 @@ fn a_caller_who_says_a_word_interrupts() {
     over_an_answer("1360 window\n1360 words ?", "1360 listen, 1360 announce 1000, 1360 interrupt 1");
     over_an_answer("1360 window\n1400 words Mm.\n3010 window", "1360 listen, 3010 announce 1000, 3010 interrupt 1");
     over_an_answer(
-        "1250 pause\n1320 window\n1380 window\n1400 judged 0.99 Stop.\n1460 window\n1470 window\n1500 judged 0.99 Stop.\n1580 window",
-        "1320 draft, 1380 ask, 1400 announce 1000, 1400 interrupt 1, 1470 ask, 1500 prepare 1250, 1580 end 1250 respond",
+        "1250 pause\n1320 window\n1350 words Stop.\n1460 window\n1470 window\n1500 judged 0.99 Stop.\n1580 window",
+        "1320 listen, 1350 announce 1000, 1350 interrupt 1, 1350 draft, 1470 ask, 1500 prepare 1250, 1580 end 1250 respond",
     );
 }
 
@@ -208,12 +208,12 @@ fn a_cough_or_a_sound_of_listening_only_holds_the_answer() {
     check(
         SEMANTIC,
         "0 reply 1\n100 speaks 1\n1000 start\n1100 pause\n1164 window\n1230 window\n1310 window\n1400 ended 1",
-        "1000 hear, 1000 hold 1, 1164 draft, 1230 ask, 1310 forget, 1310 release 1",
+        "1000 hear, 1000 hold 1, 1164 listen, 1310 forget, 1310 release 1",
     );
     check(
         SEMANTIC,
-        "0 reply 1\n100 speaks 1\n1000 start\n1200 pause\n1264 window\n1330 window\n1340 judged 0.9 Mm-hmm.",
-        "1000 hear, 1000 hold 1, 1264 draft, 1330 ask, 1340 forget, 1340 release 1",
+        "0 reply 1\n100 speaks 1\n1000 start\n1200 pause\n1264 window\n1300 words Mm-hmm.\n1390 window\n1400 window",
+        "1000 hear, 1000 hold 1, 1264 listen, 1400 forget, 1400 release 1",
     );
 }
 

@@ -9,6 +9,8 @@ const MARGIN: (f64, f64, f64) = (56.0, 36.0, 44.0);
 /// What a letter of a name takes at most, and what is around it.
 const LETTER: f64 = 6.7;
 const AROUND: f64 = 20.0;
+/// From one label along the bottom to the next, at least.
+const TICK: f64 = 44.0;
 /// Told apart without colour vision, too (Okabe and Ito).
 const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00"];
 
@@ -52,8 +54,13 @@ impl Plot {
         let mut ticks: Vec<f64> = xs().collect();
         ticks.sort_unstable_by(f64::total_cmp);
         ticks.dedup();
-        for x in ticks.iter().step_by(ticks.len().div_ceil(6).max(1)) {
-            let at = across(*x);
+        let mut free = f64::MIN;
+        for x in ticks {
+            let at = across(x);
+            if at < free {
+                continue;
+            }
+            free = at + TICK;
             let label = if x.fract() == 0.0 { format!("{x:.0}") } else { format!("{x:.2}") };
             let _ = writeln!(svg, "<text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{label}</text>", height - bottom + 16.0);
         }

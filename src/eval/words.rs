@@ -83,8 +83,22 @@ fn hear(transcriber: &dyn Transcriber, hint: &Hint, entry: &Entry, line: usize, 
     let heard = Handle::current().block_on(stt::hear(transcriber, pcm, hint.clone()))?;
     let wait = begins.elapsed().as_secs_f64();
     let cpu = process::cpu(std::process::id())?.saturating_sub(cpu).as_secs_f64();
-    let errors = WordErrors::between(entry.says("text").unwrap_or_default(), &heard.text);
+    let errors = WordErrors::between(&said(entry.says("text").unwrap_or_default()), &heard.text);
     Ok(Heard { errors, sound, cpu, wait })
+}
+
+/// A text without what nobody says: a noise or a silence described in brackets.
+pub(super) fn said(text: &str) -> String {
+    let mut within = 0_u32;
+    let outside = |letter: &char| {
+        match letter {
+            '[' | '(' => within += 1,
+            ']' | ')' => within = within.saturating_sub(1),
+            _ => return within == 0,
+        }
+        false
+    };
+    text.chars().filter(outside).collect()
 }
 
 fn row(heard: &[Heard]) -> String {
@@ -92,4 +106,21 @@ fn row(heard: &[Heard]) -> String {
     let cpu = heard.iter().map(|heard| heard.cpu).sum::<f64>() / heard.iter().map(|heard| heard.sound).sum::<f64>();
     let waits = Quantiles::new(heard.iter().map(|heard| heard.wait));
     format!("{:.1} % | {cpu:.3} | {}", errors.rate() * 100.0, waits.milliseconds())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_described_is_not_said() {
+        for (text, expected) in [
+            ("[sound of monkeys screaming]", ""),
+            ("(9 seconds of silence)", ""),
+            ("One moment (pause) please.", "One moment  please."),
+            ("All of it] is said.", "All of it is said."),
+        ] {
+            assert_eq!(said(text), expected, "{text}");
+        }
+    }
 }

@@ -13,6 +13,10 @@ use crate::{Belief, Hint, Language, Measured, ModelError, Utterance, Waited};
 
 /// Sound that the language is told from, at most: six seconds at 16 kHz.
 const LISTENED: usize = 96_000;
+/// Sound from which on what it is like is worth all of it: two seconds. What there is less of is worth the less.
+const ENOUGH: usize = 32_000;
+/// Sound that is not worth the look, which costs as much as ten seconds of words do: what is said in it is half a second at most.
+const TOO_SHORT: usize = 12_800;
 /// Utterances whose identification is remembered while they are said.
 const MOST_IDENTIFIED: usize = 256;
 /// Belief in a language above which nobody listens for another.
@@ -70,16 +74,16 @@ impl<W: Identifier> Wide<W> {
         let pcm = &pcm[..pcm.len().min(LISTENED)];
         let known = self.known(pcm);
         if let Some(known) = &known {
-            let told = by_words.clone().sounds(&known.sound);
+            let told = by_words.clone().sounds(&known.sound, known.samples);
             // Half as much again tells more; less than that is not worth another pass.
             if told.is_sure() || pcm.len() < known.samples * 3 / 2 {
                 return Ok(told);
             }
-        } else if by_words.is_sure() {
+        } else if by_words.is_sure() || pcm.len() < TOO_SHORT {
             return Ok(by_words);
         }
         let sound = self.engine().identify(pcm, waited)?;
-        let told = by_words.sounds(&sound);
+        let told = by_words.sounds(&sound, pcm.len());
         if let Some(key) = key(pcm) {
             let mut all = self.identified.lock().unwrap_or_else(PoisonError::into_inner);
             if all.len() >= MOST_IDENTIFIED {
@@ -114,12 +118,14 @@ impl Told {
         self.belief.likeliest().is_some_and(|(_, likely)| likely >= SURE)
     }
 
-    /// With what the sound by itself is like; silence is like nothing.
-    fn sounds(self, sound: &Belief) -> Told {
+    /// With what so many samples of the sound are like by themselves; silence is like nothing. Short sound is like many languages, which
+    /// Whisper does not know of itself: it is as sure of one digit as of a sentence.
+    fn sounds(self, sound: &Belief, samples: usize) -> Told {
         if sound.is_empty() {
             return self;
         }
-        Told { belief: self.belief.heard(|language| sound.of(language)), source: "whisper" }
+        let worth = (samples as f32 / ENOUGH as f32).min(1.0);
+        Told { belief: self.belief.heard(|language| sound.of(language).powf(worth)), source: "whisper" }
     }
 }
 
@@ -305,6 +311,15 @@ mod tests {
         }
     }
 
+    /// Single digits in English were told for Welsh and Korean.
+    #[test]
+    fn a_short_sound_is_no_proof_of_another_language() {
+        for (samples, expected) in [(ENOUGH / 5, "fast"), (ENOUGH, "wide de")] {
+            let heard = auto(0.5, ("de", 0.9)).recognise(&vec![0.0; samples], &Hint::default(), &Waited::by(&|| false)).expect("it hears");
+            assert_eq!(heard.text, expected, "{samples} samples");
+        }
+    }
+
     #[test]
     fn the_language_chooses_the_engine() {
         let some = |codes: &[&str]| Belief::among(&codes.iter().map(|code| language(code)).collect::<Vec<_>>());
@@ -328,7 +343,7 @@ mod tests {
         ];
         for (said, belief, confidence, sounds, expected) in cases {
             let hint = Hint { language: said.map(language), belief: belief.clone(), ..Hint::default() };
-            let heard = auto(confidence, sounds).recognise(&[0.0; 16], &hint, &Waited::by(&|| false)).expect("it hears");
+            let heard = auto(confidence, sounds).recognise(&[0.0; ENOUGH], &hint, &Waited::by(&|| false)).expect("it hears");
             assert_eq!(heard.text, expected, "{said:?} {belief:?} {confidence} {sounds:?}");
             let told = heard.language.map(|told| told.value);
             assert_eq!(told, Some(language(expected.strip_prefix("wide ").unwrap_or("en"))), "{said:?} {belief:?}");

@@ -6,6 +6,8 @@ mod by_utterance;
 mod moonshine;
 #[cfg(feature = "remote")]
 pub mod remote;
+#[cfg(any(feature = "moonshine", feature = "whisper"))]
+mod silence;
 #[cfg(feature = "moonshine")]
 mod toned;
 #[cfg(feature = "whisper")]

@@ -19,6 +19,7 @@ use whisper_rs::{FullParams, SamplingStrategy, WhisperContext, WhisperContextPar
 use self::timing::{Script, Token};
 use self::window::{is_silent, leading_silence, windows};
 use super::Recogniser;
+use super::silence::out_of_silence;
 use crate::{Belief, ErrorKind, Hint, Language, Measured, ModelError, Segment, Utterance, Waited, Weights, Word};
 
 /// The name of the engine in utterances, measurements and errors.
@@ -240,6 +241,7 @@ impl Recogniser for Whisper {
             tokens += heard.tokens;
             heard.join(from, &mut utterance);
         }
+        out_of_silence(&mut utterance.words, pcm);
         utterance.text = utterance.text.trim().to_owned();
         utterance.confidence = (tokens > 0).then(|| Probability::new(probability_sum / tokens as f32));
         Ok(utterance)

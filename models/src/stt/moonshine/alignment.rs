@@ -1,23 +1,20 @@
 //! When each word was said. Some heads of the decoder look at the sound that they write just then; the cheapest way through what one
 //! looks at, which never goes back, says where each token begins (dynamic time warping, as Whisper's own tools do it). Each head is early by
-//! an amount of its own; three of them are asked, and the middle answer counts. Silence belongs to no word, so words end and begin where it
-//! does.
+//! an amount of its own; three of them are asked, and the middle answer counts.
 
 use std::time::Duration;
 
-use audio::features::{HOP_MS, Noise, levels};
 use audio::{Probability, Rate};
 
 use super::written;
 use crate::Word;
+use crate::stt::silence::out_of_silence;
 
 /// Layer, head, and how many steps it is early: of all 48 those three that together come nearest to the words of a synthetic voice
 /// (eSpeak, six sentences: half within 34 ms, nine tenths within 140 ms; 2026-11).
 pub(super) const HEADS: [(usize, usize, usize); 3] = [(5, 4, 0), (3, 3, 6), (4, 6, 5)];
 /// A step of the encoder: 384 samples at 16 kHz.
 const STEP: Duration = Duration::from_millis(24);
-/// A shorter silence is the closure of a stop.
-const SILENCE: Duration = Duration::from_millis(120);
 
 /// The step at which each of `rows` begins, by what a head looks at: how much it looks at each step, one row after the other.
 pub(super) fn starts(seen: &[f32], rows: usize) -> Vec<usize> {
@@ -98,53 +95,8 @@ pub(super) fn words(pieces: &[Vec<u8>], tokens: &[i64], logs: &[f32], starts: &[
         }
         from = to;
     }
-    let mut loud = Vec::new();
-    levels(pcm, Rate::MODEL, &mut loud);
-    if let Some(noise) = Noise::measure(&loud) {
-        silences(&loud, noise.threshold_db).for_each(|silence| part(&mut words, silence));
-    }
+    out_of_silence(&mut words, pcm);
     words
-}
-
-/// From when to when nothing is louder than `threshold`, dB.
-fn silences(loud: &[f32], threshold: f32) -> impl Iterator<Item = (Duration, Duration)> {
-    let mut from = 0;
-    loud.chunk_by(move |a, b| (*a < threshold) == (*b < threshold)).filter_map(move |run| {
-        let start = from;
-        from += run.len();
-        let at = |frame: usize| Duration::from_millis(frame as u64 * HOP_MS);
-        let (start, end) = (at(start), at(from));
-        (run[0] < threshold && end - start >= SILENCE).then_some((start, end))
-    })
-}
-
-/// Keeps the words out of a silence.
-fn part(words: &mut [Word], (from, to): (Duration, Duration)) {
-    for at in 0..words.len() {
-        let Word { start, end, .. } = words[at];
-        if end <= from || start >= to || (start >= from && end <= to) {
-            continue;
-        }
-        let (before, after) = (from.saturating_sub(start), end.saturating_sub(to));
-        if after >= before {
-            // What lies before the silence ends the word before.
-            if let Some(earlier) = at.checked_sub(1).map(|at| &mut words[at])
-                && earlier.end == start
-                && before > Duration::ZERO
-            {
-                earlier.end = from;
-            }
-            words[at].start = to;
-        } else {
-            if let Some(later) = words.get_mut(at + 1)
-                && later.start == end
-                && after > Duration::ZERO
-            {
-                later.start = to;
-            }
-            words[at].end = from;
-        }
-    }
 }
 
 #[cfg(test)]
@@ -172,45 +124,6 @@ mod tests {
         assert_eq!(middle(&heads), [20, 34, 36]);
         let back = std::array::from_fn(|head| vec![50 - early[head], 40 - early[head]]);
         assert_eq!(middle(&back), [50, 50], "no word begins before the one before it");
-    }
-
-    fn ms(ms: u64) -> Duration {
-        Duration::from_millis(ms)
-    }
-
-    /// Words that follow on each other, by their ends, and what becomes of them: start and end in ms.
-    fn parted(ends: &[u64], silence: (u64, u64)) -> Vec<(u128, u128)> {
-        let mut start = 0;
-        let mut words: Vec<Word> = ends
-            .iter()
-            .map(|end| {
-                let word = Word { text: "a".into(), start: ms(start), end: ms(*end), confidence: None };
-                start = *end;
-                word
-            })
-            .collect();
-        part(&mut words, (ms(silence.0), ms(silence.1)));
-        words.iter().map(|word| (word.start.as_millis(), word.end.as_millis())).collect()
-    }
-
-    #[test]
-    fn silence_belongs_to_no_word() {
-        let cases = [
-            // Before the first word and after the last one.
-            (vec![500, 900], (0, 300), vec![(300, 500), (500, 900)]),
-            (vec![500, 900], (700, 1_000), vec![(0, 500), (500, 700)]),
-            // In a word whose longer part is behind it: the rest is the end of the word before.
-            (vec![500, 1_500], (600, 1_000), vec![(0, 600), (1_000, 1_500)]),
-            // In a word whose longer part is before it.
-            (vec![900, 1_500], (500, 850), vec![(0, 500), (850, 1_500)]),
-            // Over the border of two.
-            (vec![500, 900], (400, 600), vec![(0, 400), (600, 900)]),
-            // A whisper of a word is left where it is.
-            (vec![500, 600, 900], (450, 650), vec![(0, 450), (500, 600), (650, 900)]),
-        ];
-        for (ends, silence, expected) in cases {
-            assert_eq!(parted(&ends, silence), expected, "{ends:?} {silence:?}");
-        }
     }
 
     #[test]
