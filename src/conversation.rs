@@ -345,11 +345,11 @@ impl Conversation {
             Caller::Pausing { onset, doubt, since, asked, needed, .. } => {
                 let silence = now.saturating_sub(*since);
                 if doubt.is_some() {
-                    let none = since.saturating_sub(*onset) < WORD || *asked == Asked::Unmeant;
-                    if silence >= if none { FALSE_ALARM } else { FORGOTTEN } {
+                    let short = since.saturating_sub(*onset) < WORD;
+                    if silence >= if short || *asked == Asked::Unmeant { FALSE_ALARM } else { FORGOTTEN } {
                         return self.forget();
                     }
-                    if *asked == Asked::Nothing && silence >= DRAFT && self.rules.ends != Ends::Manual {
+                    if !short && *asked == Asked::Nothing && silence >= DRAFT && self.rules.ends != Ends::Manual {
                         *asked = Asked::Meant;
                         return vec![Output::Listen];
                     }

@@ -28,7 +28,7 @@ use audio::{Probability, Rate, Samples};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use models::{Baseline, Belief, Heard, Hint, Language, ModelError, SignalKind, SignalSet, Signals};
+use models::{Baseline, Belief, Heard, Hint, Language, ModelError, SignalKind, SignalSet, Signals, WordTimes};
 use router::Works;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -457,8 +457,7 @@ impl Session {
             belief: self.belief.clone(),
             prompt: self.config.prompt.clone(),
             keywords: self.config.keywords.clone(),
-            // Providers have transcribers that refuse to be asked for them, and each pause would cost more.
-            word_times: false,
+            word_times: if self.wanted().contains(SignalKind::Hesitation) { WordTimes::Here } else { WordTimes::Unwanted },
             thorough: self.config.thorough,
             partials: self.config.transcripts,
             tone: [SignalKind::Emotion, SignalKind::Hesitation].into_iter().any(|kind| self.wanted().contains(kind)),

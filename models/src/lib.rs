@@ -113,14 +113,33 @@ pub struct Hint {
     pub prompt: Option<String>,
     /// Words and phrases to expect: names, products, spellings.
     pub keywords: Vec<String>,
-    /// Whether words need times.
-    pub word_times: bool,
+    /// Whether words are to have times.
+    pub word_times: WordTimes,
     /// Whether the right words are worth waiting for: what was heard with doubt is heard once more by another engine, where there is one.
     pub thorough: bool,
     /// Whether somebody looks at drafts.
     pub partials: bool,
     /// Whether somebody wants to know how it sounds: [`Utterance::tone`].
     pub tone: bool,
+}
+
+/// Whether the words of an utterance are to have times.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WordTimes {
+    /// Nobody wants to know.
+    #[default]
+    Unwanted,
+    /// Where the recogniser runs here. Providers have transcribers that refuse to be asked.
+    Here,
+    /// From whoever hears it.
+    Needed,
+}
+
+impl WordTimes {
+    /// Whether a recogniser that runs here gives them.
+    pub(crate) fn here(self) -> bool {
+        self != WordTimes::Unwanted
+    }
 }
 
 impl Hint {

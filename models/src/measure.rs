@@ -73,7 +73,13 @@ fn written_syllables(words: &[String]) -> Option<usize> {
 /// Fills in the `wanted` signals of one utterance from its sound (mono at 16 kHz) and its words, and lets the speaker's `baseline`
 /// learn from it. What cannot be measured stays empty. Language is taken over from the utterance, `dynamics` from the call that it lies in.
 pub fn measure(pcm: &[f32], utterance: &Utterance, dynamics: Option<Dynamics>, baseline: &mut Baseline, wanted: SignalSet) -> Signals {
-    let mut signals = Signals { dynamics: dynamics.filter(|_| wanted.contains(SignalKind::Dynamics)), ..Signals::default() };
+    // Known without measuring anything.
+    let sure = utterance.confidence.filter(|_| !utterance.text.is_empty());
+    let mut signals = Signals {
+        dynamics: dynamics.filter(|_| wanted.contains(SignalKind::Dynamics)),
+        transcription: sure.map(|sure| Measured::new(sure, sure.get().max(1.0 - sure.get()), "transcriber")),
+        ..Signals::default()
+    };
     if wanted.contains(SignalKind::Language) {
         signals.language.clone_from(&utterance.language);
     }

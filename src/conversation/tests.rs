@@ -208,7 +208,7 @@ fn a_cough_or_a_sound_of_listening_only_holds_the_answer() {
     check(
         SEMANTIC,
         "0 reply 1\n100 speaks 1\n1000 start\n1100 pause\n1164 window\n1230 window\n1310 window\n1400 ended 1",
-        "1000 hear, 1000 hold 1, 1164 listen, 1310 forget, 1310 release 1",
+        "1000 hear, 1000 hold 1, 1164 draft, 1310 forget, 1310 release 1",
     );
     check(
         SEMANTIC,

@@ -65,6 +65,8 @@ for (const transport of ['WebRTC', 'WebSocket']) {
           assert.ok(received > 0, 'sound came over RTP');
         }
         await shot(`${transport}-end`);
+        await page.locator('#signals > :last-child').scrollIntoViewIfNeeded();
+        await shot(`${transport}-signals`);
 
         // What was typed interrupts as well, and is answered.
         await page.fill('#words', 'And what does it cost?');

@@ -24,6 +24,19 @@ fn hesitation_of(pcm: &[f32], text: &str) -> f32 {
     measure(pcm, &said(text), None, &mut Baseline::default(), SignalSet::ALL).hesitation.expect("hesitation").value
 }
 
+/// Rules and the page asked for it, and nobody told it.
+#[test]
+fn how_sure_the_words_are_is_told_where_there_are_any() {
+    let told = |text: &str, sure: Option<f32>| {
+        let utterance = Utterance { confidence: sure.map(audio::Probability::new), ..said(text) };
+        measure(&buzz(120.0, 0.1, 0), &utterance, None, &mut Baseline::default(), SignalSet::NONE)
+            .transcription
+            .map(|told| told.value.get())
+    };
+    assert_eq!(told("Hello there", Some(0.75)), Some(0.75));
+    assert_eq!((told("Hello there", None), told("", Some(0.75))), (None, None));
+}
+
 #[test]
 fn only_what_is_wanted_is_measured() {
     let pcm = buzz(120.0, 0.1, 0);

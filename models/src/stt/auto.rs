@@ -118,14 +118,12 @@ impl Told {
         self.belief.likeliest().is_some_and(|(_, likely)| likely >= SURE)
     }
 
-    /// With what so many samples of the sound are like by themselves; silence is like nothing. Short sound is like many languages, which
-    /// Whisper does not know of itself: it is as sure of one digit as of a sentence.
+    /// With what so many samples of the sound are like by themselves; silence is like nothing.
     fn sounds(self, sound: &Belief, samples: usize) -> Told {
         if sound.is_empty() {
             return self;
         }
-        let worth = (samples as f32 / ENOUGH as f32).min(1.0);
-        Told { belief: self.belief.heard(|language| sound.of(language).powf(worth)), source: "whisper" }
+        Told { belief: self.belief.heard(|language| sound.of(language).powf(worth(samples))), source: "whisper" }
     }
 }
 
@@ -150,10 +148,16 @@ impl<F, W: Recogniser> Auto<F, W> {
     }
 }
 
-/// What the words of the fast engine tell.
-fn by_words(hint: &Hint, heard: &Utterance) -> Told {
+/// What so many samples are worth as evidence: short sound is like many languages, which no engine knows of itself.
+fn worth(samples: usize) -> f32 {
+    (samples as f32 / ENOUGH as f32).min(1.0)
+}
+
+/// What the words of the fast engine tell, heard in so many samples.
+fn by_words(hint: &Hint, heard: &Utterance, samples: usize) -> Told {
     let sure = heard.confidence.map_or(HALF_ENGLISH, audio::Probability::get);
-    let odds = (FLUENCY * (sure - HALF_ENGLISH)).clamp(*FLUENT.start(), *FLUENT.end()).exp();
+    let odds = (FLUENCY * (sure - HALF_ENGLISH)).clamp(*FLUENT.start(), *FLUENT.end()) * worth(samples);
+    let odds = odds.exp();
     let belief = hint.before().heard(|language| if language == Language::ENGLISH { odds } else { 1.0 });
     Told { belief, source: "transcriber" }
 }
@@ -170,7 +174,7 @@ impl<F: Recogniser, W: Recogniser + Identifier> Recogniser for Auto<F, W> {
             let heard = if hint.thorough { self.once_more(pcm, heard, hint, waited)? } else { heard };
             return Ok(Utterance { language: Some(Measured::new(Language::ENGLISH, 1.0, "hint")), ..heard });
         }
-        let mut told = by_words(hint, &heard);
+        let mut told = by_words(hint, &heard, pcm.len());
         if !heard.text.is_empty() {
             told = self.wide.listen(pcm, told, waited)?;
         }
@@ -197,7 +201,7 @@ impl<F: Recogniser, W: Recogniser + Identifier> Recogniser for Auto<F, W> {
             return None;
         }
         // If anything fails, whoever needs the language later finds it, or says why not.
-        let told = by_words(hint, &self.fast.recognise(pcm, hint, waited).ok()?);
+        let told = by_words(hint, &self.fast.recognise(pcm, hint, waited).ok()?, pcm.len());
         self.wide.listen(pcm, told, waited).ok()?.language()
     }
 }
@@ -257,7 +261,7 @@ mod tests {
             }
         }
         let mut auto = Auto::new(Fast(0.45), Arc::new(Wide::new(Deaf)));
-        let heard = auto.recognise(&[0.0; 16], &Hint::default(), &Waited::by(&|| false)).expect("it hears");
+        let heard = auto.recognise(&[0.0; ENOUGH], &Hint::default(), &Waited::by(&|| false)).expect("it hears");
         assert_eq!((heard.text.as_str(), heard.language.map(|told| told.value)), ("fast", Some(Language::ENGLISH)));
     }
 
@@ -302,7 +306,7 @@ mod tests {
             (0.95, true, None, "fast"),
         ] {
             let hint = Hint { thorough, language: said, ..Hint::default() };
-            let heard = auto(confidence, ("en", 0.9)).recognise(&[0.0; 16], &hint, &Waited::by(&|| false)).expect("it hears");
+            let heard = auto(confidence, ("en", 0.9)).recognise(&[0.0; ENOUGH], &hint, &Waited::by(&|| false)).expect("it hears");
             assert_eq!(
                 (heard.text.as_str(), heard.language.map(|told| told.value)),
                 (expected, english),

@@ -115,7 +115,7 @@ impl Moonshine {
     fn hear(&mut self, stretch: &[f32], hint: &Hint, keywords: &Keywords, waited: &Waited) -> Result<Draft, ModelError> {
         let (key, whole) = (hash(&stretch[..SHORTEST]) ^ keywords.hash(), hash(stretch));
         let known = self.drafts.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned().unwrap_or_default();
-        if known.whole == whole && known.tone.is_some() >= hint.tone && !known.starts.is_empty() >= hint.word_times {
+        if known.whole == whole && known.tone.is_some() >= hint.tone && !known.starts.is_empty() >= hint.word_times.here() {
             return Ok(known);
         }
         let heard = self.run(stretch, &known.tokens, hint, keywords, waited).map_err(|error| failed(NAME, error))?;
@@ -199,7 +199,7 @@ impl Moonshine {
         let kept = once(&tokens);
         logs.drain(kept..tokens.len());
         tokens.truncate(kept);
-        let starts = if hint.word_times { self.align(&hidden, &mask, &tokens)? } else { Vec::new() };
+        let starts = if hint.word_times.here() { self.align(&hidden, &mask, &tokens)? } else { Vec::new() };
         Ok(Some(Draft { whole: 0, tokens, logs, starts, tone }))
     }
 
@@ -277,7 +277,7 @@ impl Recogniser for Moonshine {
                 utterance.text.push(' ');
             }
             utterance.text.push_str(&text);
-            if hint.word_times {
+            if hint.word_times.here() {
                 let words = alignment::words(&self.pieces, &tokens, &logs, &starts, stretch);
                 let moved = |word: crate::Word| crate::Word { start: at(start) + word.start, end: at(start) + word.end, ..word };
                 utterance.words.extend(words.into_iter().map(moved));

@@ -13,7 +13,7 @@ use reqwest::multipart::{Form, Part};
 use serde_json::Value;
 
 use crate::remote::{self, Endpoint};
-use crate::{ErrorKind, Heard, Hint, Language, Measured, ModelError, Segment, Sound, Transcriber, Utterance, Word};
+use crate::{ErrorKind, Heard, Hint, Language, Measured, ModelError, Segment, Sound, Transcriber, Utterance, Word, WordTimes};
 
 /// Longest utterance collected: what the usual upload limit of 25 MB holds at 16 kHz and 16 bits, rounded down.
 const LONGEST: Duration = Duration::from_secs(780);
@@ -79,8 +79,8 @@ fn form(model: &str, pcm: &[f32], hint: &Hint) -> Form {
     let file = Part::bytes(wav(pcm)).file_name("utterance.wav");
     let mut form = Form::new().part("file", file).text("model", model.to_owned());
     // OpenAI's newer models refuse verbose_json: it is asked for only where words need times.
-    form = form.text("response_format", if hint.word_times { "verbose_json" } else { "json" });
-    if hint.word_times {
+    form = form.text("response_format", if hint.word_times == WordTimes::Needed { "verbose_json" } else { "json" });
+    if hint.word_times == WordTimes::Needed {
         form = form.text("timestamp_granularities[]", "word").text("timestamp_granularities[]", "segment");
     }
     if let Some(language) = hint.language {

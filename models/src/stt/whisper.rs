@@ -232,7 +232,7 @@ impl Recogniser for Whisper {
             }
         };
         let prompt = self.prompt_tokens(hint.context().as_deref());
-        let request = Request { language, prompt: &prompt, word_times: hint.word_times };
+        let request = Request { language, prompt: &prompt, word_times: hint.word_times.here() };
         let (mut probability_sum, mut tokens) = (0.0, 0);
         for window in windows(pcm).filter(|window| !is_silent(&pcm[window.clone()])) {
             let from = Samples(window.start as u64).duration(Rate::MODEL);

@@ -124,7 +124,7 @@ fn words_are_heard_when_they_are_spoken() {
                 and thought about his brother for a long time.";
     let (pcm, spoken) = speak(voice.as_ref(), text, 1.0);
     let pcm = audio::resample(&pcm, Rate::SPEECH, Rate::MODEL);
-    let hint = Hint { word_times: true, ..Hint::default() };
+    let hint = Hint { word_times: crate::WordTimes::Needed, ..Hint::default() };
     let by_moonshine = moonshine[0].recognise(&pcm, &hint, &Waited::by(&|| false)).expect("it hears").words;
     let by_whisper = whisper.recognise(&pcm, &hint, &Waited::by(&|| false)).expect("it hears").words;
     for (heard, most_at_start, most_at_end) in [(by_moonshine, 60, 80), (by_whisper, 100, 140)] {

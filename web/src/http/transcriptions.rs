@@ -10,7 +10,7 @@ use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt};
-use models::{Heard, Hint, ModelError, SignalKind, Transcriber};
+use models::{Heard, Hint, ModelError, SignalKind, Transcriber, WordTimes};
 use router::Speakers;
 use tokio::time::timeout;
 
@@ -31,7 +31,8 @@ pub(super) async fn transcribe(
     let form = timeout(services.limits.request_timeout, read_form(multipart, &services.limits)).await.map_err(|_| body::too_slow())??;
     let request = transcription::read(form)?;
     let pcm = decode_upload(request.file.clone(), services.limits.audio_length, "file").await?;
-    let word_times = request.words || matches!(request.shape, Shape::Srt | Shape::Vtt | Shape::Verbose);
+    let timed = request.words || matches!(request.shape, Shape::Srt | Shape::Vtt | Shape::Verbose);
+    let word_times = if timed { WordTimes::Needed } else { WordTimes::Unwanted };
     let tone = request.shape.wanted().contains(SignalKind::Emotion);
     let (language, prompt, keywords, partials) = (request.language, request.prompt.clone(), request.keywords.clone(), request.stream);
     // Who reads along has read the quick words already.

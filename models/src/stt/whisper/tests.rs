@@ -50,7 +50,7 @@ const WAITED: fn() -> bool = || false;
 #[test]
 fn real_speech_is_heard_with_its_words_and_language() {
     let Some((mut whisper, pcm)) = installed() else { return };
-    let hint = Hint { word_times: true, ..Hint::default() };
+    let hint = Hint { word_times: crate::WordTimes::Needed, ..Hint::default() };
     let heard = whisper.recognise(&pcm, &hint, &Waited::by(&WAITED)).expect("it hears");
     let plain = heard.text.to_lowercase();
     assert!(plain.contains("ever tried") && plain.contains("fail better"), "{plain}");
