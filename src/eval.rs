@@ -6,6 +6,7 @@
 mod emotion;
 mod hesitation;
 mod interruption;
+mod keywords;
 mod language;
 pub mod manifest;
 mod plot;
@@ -71,6 +72,7 @@ const SIGNALS: &[Signal] = &[
     Signal { name: "hesitation", run: hesitation::run },
     Signal { name: "language", run: language::run },
     Signal { name: "words", run: words::run },
+    Signal { name: "keywords", run: keywords::run },
     Signal { name: "voice", run: vad::run },
     Signal { name: "turn", run: turn::run },
     Signal { name: "interruption", run: interruption::run },

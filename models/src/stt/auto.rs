@@ -13,8 +13,8 @@ use crate::{Belief, Hint, Language, Measured, ModelError, Utterance, Waited};
 
 /// Sound that the language is told from, at most: six seconds at 16 kHz.
 const LISTENED: usize = 96_000;
-/// Sound from which on what it is like is worth all of it: two seconds. What there is less of is worth the less.
-const ENOUGH: usize = 32_000;
+/// Sound from which on what it is like is worth all of it: a second. What there is less of is worth the less.
+const ENOUGH: usize = 16_000;
 /// Sound that is not worth the look, which costs as much as ten seconds of words do: what is said in it is half a second at most.
 const TOO_SHORT: usize = 12_800;
 /// Utterances whose identification is remembered while they are said.

@@ -6,38 +6,29 @@
 //! token). A stretch heard before, sample for sample, costs nothing again.
 
 mod alignment;
+mod decoder;
 mod encoder;
 mod keywords;
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use audio::Rate;
-use ort::session::{Session, SessionInputValue, SessionOutputs};
-use ort::value::{DynValue, Tensor, TensorRef};
-
+use decoder::{Decoder, Encoded, Written};
 pub(crate) use encoder::Encoder;
 use keywords::Keywords;
 
 use super::Recogniser;
 use crate::emotion::Tone;
-use crate::onnx::{failed, open_giving_instead};
+use crate::onnx::failed;
 use crate::{ErrorKind, Hint, Language, Measured, ModelError, Segment, Utterance, Waited, Weights};
 
 const NAME: &str = "moonshine";
-/// First token of every transcript, and the one that ends it.
-const START: i64 = 1;
-const END: i64 = 2;
 /// What is not speech is heard as one sentence over and over: so many times in a row, and so many tokens at least, are no words. People
 /// read out "zero zero zero zero".
 const LOOPS: usize = 4;
 const LOOPED: usize = 16;
-/// Shape of the decoder: layers, heads, width of a head.
-const LAYERS: usize = 6;
-const HEADS: usize = 8;
-const HEAD: usize = 36;
 /// Speech has at most this many tokens a second; beyond it the model repeats itself (the published cap).
 const TOKENS_PER_SECOND: f32 = 6.5;
 /// The longest stretch the model hears well, seconds; longer sound is cut at its quietest point.
@@ -47,19 +38,13 @@ const CUT_WINDOW_S: f32 = 6.0;
 /// Less sound than the encoder's stem needs makes no word, samples at 16 kHz.
 const SHORTEST: usize = 1_600;
 
-/// Tokens of a draft that are looked at together once it went wrong: a pass over eight costs half more than one over one.
-const CHUNK: usize = 8;
-/// How many tokens a draft may have too many or too few before it is of no use.
-const ASTRAY: usize = 6;
 /// Stretches remembered, a few for each caller that a machine can serve.
 const MOST_DRAFTS: usize = 256;
 
 /// The engine, for one thread.
 pub struct Moonshine {
     encoder: Encoder,
-    decoder: Session,
-    pieces: Vec<Vec<u8>>,
-    names: [CacheNames; LAYERS],
+    decoder: Decoder,
     /// What was heard of recent stretches, shared by the threads, by the hash of a stretch's first samples.
     drafts: Arc<Mutex<HashMap<u64, Draft>>>,
 }
@@ -78,12 +63,6 @@ struct Draft {
     tone: Option<Tone>,
 }
 
-/// Names of one layer's cache tensors: decoder key and value, encoder key and value.
-struct CacheNames {
-    past: [String; 4],
-    present: [String; 4],
-}
-
 impl Moonshine {
     /// Loads the model once for each of `threads`.
     pub fn load(weights: &Weights, threads: usize) -> Result<Vec<Moonshine>, ModelError> {
@@ -92,23 +71,7 @@ impl Moonshine {
     }
 
     fn open(weights: &Weights, drafts: Arc<Mutex<HashMap<u64, Draft>>>) -> Result<Moonshine, ModelError> {
-        let file = |name| weights.file("moonshine-tiny-en", name);
-        let names = std::array::from_fn(|layer| {
-            let name = |prefix: &str, side: &str, part: &str| format!("{prefix}.{layer}.{side}.{part}");
-            let four = |prefix: &str| {
-                [("decoder", "key"), ("decoder", "value"), ("encoder", "key"), ("encoder", "value")].map(|(s, p)| name(prefix, s, p))
-            };
-            CacheNames { past: four("past_key_values"), present: four("present") }
-        });
-        let tokenizer = file("tokenizer.bin")?;
-        let bytes = std::fs::read(&tokenizer).map_err(|e| failed(NAME, format!("{}: {e}", tokenizer.display())))?;
-        Ok(Moonshine {
-            encoder: Encoder::load(weights)?,
-            decoder: open_giving_instead(weights, &file("decoder_model_merged.ort")?, "then_branch", &attention_instead())?,
-            pieces: pieces(&bytes).ok_or_else(|| failed(NAME, format!("{} is not a token list", tokenizer.display())))?,
-            names,
-            drafts,
-        })
+        Ok(Moonshine { encoder: Encoder::load(weights)?, decoder: Decoder::open(weights)?, drafts })
     }
 
     /// Transcribes a stretch, starting from what is already known of it.
@@ -131,8 +94,7 @@ impl Moonshine {
 
     /// Transcribes at most [`LONGEST_S`] seconds. `None`: nobody waits any more.
     fn run(&mut self, pcm: &[f32], draft: &[i64], hint: &Hint, keywords: &Keywords, waited: &Waited) -> ort::Result<Option<Draft>> {
-        let samples = pcm.len();
-        let mask = vec![1_i64; samples];
+        let mask = vec![1_i64; pcm.len()];
         let (hidden, tone) = if hint.tone {
             let (hidden, tone) = self.encoder.run_with_tone(pcm, &mask)?;
             (hidden, Some(tone))
@@ -142,108 +104,23 @@ impl Moonshine {
         if !waited.still() {
             return Ok(None);
         }
-        let most = ((samples as f32 / Rate::MODEL.hz() as f32 * TOKENS_PER_SECOND).ceil() as usize).max(2);
-        let (empty, mut cache) = ([0.0_f32; HEADS * HEAD], Cache::new());
-        let (mut tokens, mut logs) = (Vec::with_capacity(most), Vec::with_capacity(most));
-        // What the next tokens may be: at first the whole draft, then what follows in it where the two were last alike.
-        let mut guess = &draft[..draft.len().min(most - 1)];
-        loop {
-            let ids: Vec<i64> = [*tokens.last().unwrap_or(&START)].iter().chain(guess).copied().collect();
-            let cached = [!cache.is_empty()];
-            let mut inputs: Vec<(Cow<str>, SessionInputValue)> = vec![
-                ("encoder_attention_mask".into(), TensorRef::from_array_view(([1, samples], &mask[..]))?.into()),
-                ("input_ids".into(), TensorRef::from_array_view(([1, ids.len()], &ids[..]))?.into()),
-                ("encoder_hidden_states".into(), (&hidden).into()),
-                ("use_cache_branch".into(), TensorRef::from_array_view(([1], &cached[..]))?.into()),
-            ];
-            if cache.is_empty() {
-                for name in self.names.iter().flat_map(|names| &names.past) {
-                    inputs.push((name.as_str().into(), TensorRef::from_array_view(([1, HEADS, 1, HEAD], &empty[..]))?.into()));
-                }
-            } else {
-                for (names, layer) in self.names.iter().zip(&cache) {
-                    inputs.extend(names.past.iter().zip(layer).map(|(name, value)| (name.as_str().into(), value.into())));
-                }
-            }
-            let mut outputs = self.decoder.run(inputs)?;
-            {
-                let (_, logits) = outputs["logits"].try_extract_tensor::<f32>()?;
-                let vocabulary = logits.len() / ids.len();
-                for (position, row) in logits.chunks_exact(vocabulary).enumerate() {
-                    let (mut token, mut log) = likeliest(row);
-                    if !keywords.is_empty() {
-                        let other = keywords.choose(row, token, &written(&self.pieces, &tokens), |token| written(&self.pieces, &[token]));
-                        log += row[other as usize] - row[token as usize];
-                        token = other;
-                    }
-                    tokens.push(token);
-                    logs.push(log);
-                    if token == END || guess.get(position) != Some(&token) {
-                        break;
-                    }
-                }
-            }
-            if tokens.last() == Some(&END) || tokens.len() >= most {
-                break;
-            }
-            if !waited.still() {
-                return Ok(None);
-            }
-            grow(&mut cache, &self.names, &mut outputs, tokens.len())?;
-            drop(outputs);
-            guess = follows(draft, &tokens);
-            guess = &guess[..guess.len().min(CHUNK).min(most - 1 - tokens.len())];
-        }
-        tokens.retain(|token| *token != END);
+        let heard = Encoded { hidden, mask };
+        let most = ((pcm.len() as f32 / Rate::MODEL.hz() as f32 * TOKENS_PER_SECOND).ceil() as usize).max(2);
+        let Some(plain) = self.decoder.write(&heard, draft, most, &Keywords::none(), waited)? else { return Ok(None) };
+        let Written { mut tokens, mut logs } = if keywords.is_empty() {
+            plain
+        } else {
+            let Some(favoured) = self.decoder.write(&heard, &plain.tokens, most, keywords, waited)? else { return Ok(None) };
+            // A keyword that was begun and not ended has spoilt another word.
+            let found = |written: &Written| keywords.found(&self.decoder.text(&written.tokens));
+            if found(&favoured) > found(&plain) { favoured } else { plain }
+        };
         // The end's own probability stays the last.
         let kept = once(&tokens);
         logs.drain(kept..tokens.len());
         tokens.truncate(kept);
-        let starts = if hint.word_times.here() { self.align(&hidden, &mask, &tokens)? } else { Vec::new() };
+        let starts = if hint.word_times.here() { self.decoder.align(&heard, &tokens)? } else { Vec::new() };
         Ok(Some(Draft { whole: 0, tokens, logs, starts, tone }))
-    }
-
-    /// The steps of the sound at which `tokens` begin and, one more, at which the last one ends: the decoder writes them once more, all at
-    /// once, and shows what it looks at.
-    fn align(&mut self, hidden: &DynValue, mask: &[i64], tokens: &[i64]) -> ort::Result<Vec<usize>> {
-        let one = [0.0_f32; HEADS * HEAD];
-        let mut sound = Vec::with_capacity(LAYERS);
-        {
-            let mut inputs: Vec<(Cow<str>, SessionInputValue)> = vec![
-                ("encoder_attention_mask".into(), TensorRef::from_array_view(([1, mask.len()], mask))?.into()),
-                ("input_ids".into(), TensorRef::from_array_view(([1, 1], &[START][..]))?.into()),
-                ("encoder_hidden_states".into(), hidden.into()),
-                ("use_cache_branch".into(), TensorRef::from_array_view(([1], &[false][..]))?.into()),
-            ];
-            for name in self.names.iter().flat_map(|names| &names.past) {
-                inputs.push((name.as_str().into(), TensorRef::from_array_view(([1, HEADS, 1, HEAD], &one[..]))?.into()));
-            }
-            let mut outputs = self.decoder.run(inputs)?;
-            for CacheNames { present: [_, _, key, value], .. } in &self.names {
-                let mut take = |name: &String| outputs.remove(name).expect("the decoder has its cache outputs");
-                sound.push([take(key), take(value)]);
-            }
-        }
-        let ids: Vec<i64> = [START].iter().chain(tokens).copied().collect();
-        let mut inputs: Vec<(Cow<str>, SessionInputValue)> = vec![
-            ("encoder_attention_mask".into(), TensorRef::from_array_view(([1, mask.len()], mask))?.into()),
-            ("input_ids".into(), TensorRef::from_array_view(([1, ids.len()], &ids[..]))?.into()),
-            ("encoder_hidden_states".into(), hidden.into()),
-            ("use_cache_branch".into(), TensorRef::from_array_view(([1], &[true][..]))?.into()),
-        ];
-        for (CacheNames { past: [dk, dv, ek, ev], .. }, [key, value]) in self.names.iter().zip(&sound) {
-            for name in [dk, dv] {
-                inputs.push((name.as_str().into(), Tensor::from_array(([1, HEADS, 0, HEAD], Vec::<f32>::new()))?.into()));
-            }
-            inputs.extend([(ek.as_str().into(), key.into()), (ev.as_str().into(), value.into())]);
-        }
-        let outputs = self.decoder.run(inputs)?;
-        let mut starts: [Vec<usize>; alignment::HEADS.len()] = Default::default();
-        for ((layer, head, _), starts) in alignment::HEADS.into_iter().zip(&mut starts) {
-            let (_, all) = outputs[self.names[layer].present[2].as_str()].try_extract_tensor::<f32>()?;
-            *starts = alignment::starts(&all[all.len() / HEADS * head..all.len() / HEADS * (head + 1)], ids.len());
-        }
-        Ok(alignment::middle(&starts))
     }
 }
 
@@ -269,7 +146,7 @@ impl Recogniser for Moonshine {
             let log_probability = logs.iter().sum::<f32>();
             sum += log_probability;
             weight += logs.len();
-            let text = written(&self.pieces, &tokens).trim().to_owned();
+            let text = self.decoder.text(&tokens).trim().to_owned();
             if text.is_empty() {
                 continue;
             }
@@ -278,7 +155,7 @@ impl Recogniser for Moonshine {
             }
             utterance.text.push_str(&text);
             if hint.word_times.here() {
-                let words = alignment::words(&self.pieces, &tokens, &logs, &starts, stretch);
+                let words = alignment::words(&self.decoder.pieces, &tokens, &logs, &starts, stretch);
                 let moved = |word: crate::Word| crate::Word { start: at(start) + word.start, end: at(start) + word.end, ..word };
                 utterance.words.extend(words.into_iter().map(moved));
             }
@@ -295,64 +172,8 @@ impl Recogniser for Moonshine {
     }
 }
 
-/// Where it has a memory, the decoder gives the keys of the sound out unchanged and nobody reads them: let it give what its heads look at.
-fn attention_instead() -> Vec<(String, String)> {
-    let attention =
-        |layer| (format!("present.{layer}.encoder.key"), format!("/model/decoder/layers.{layer}/encoder_attn/Softmax_output_0"));
-    (0..LAYERS).map(attention).collect()
-}
-
 fn abandoned() -> ModelError {
     ModelError::new(ErrorKind::Closed, NAME, "nobody waits for this transcript any more")
-}
-
-/// What the decoder remembers of the sound and of the tokens so far: for each layer its own keys and values, then the encoder's.
-type Cache = Vec<[DynValue; 4]>;
-
-/// Takes what a pass remembers. Of what was guessed, only the first `length` tokens were right.
-fn grow(cache: &mut Cache, names: &[CacheNames], outputs: &mut SessionOutputs<'_>, length: usize) -> ort::Result<()> {
-    let mut take = |name: &String| outputs.remove(name).expect("the decoder has its cache outputs");
-    if cache.is_empty() {
-        for CacheNames { present: [dk, dv, ek, ev], .. } in names {
-            cache.push([keep(take(dk), length)?, keep(take(dv), length)?, take(ek), take(ev)]);
-        }
-        return Ok(());
-    }
-    for (names, [key, value, ..]) in names.iter().zip(cache) {
-        // The decoder's own keys and values grow; those of the encoder stay.
-        (*key, *value) = (keep(take(&names.present[0]), length)?, keep(take(&names.present[1]), length)?);
-    }
-    Ok(())
-}
-
-/// What may come after `tokens` if `draft` is right from here on: the last token is looked for in the draft, nearest to where it would
-/// be; where it is not there, it is taken for another word in the same place.
-fn follows<'d>(draft: &'d [i64], tokens: &[i64]) -> &'d [i64] {
-    let Some((last, before)) = tokens.split_last() else { return draft };
-    let at = before.len();
-    let near = (0..=ASTRAY).flat_map(|far| [at + far, at.saturating_sub(far)]).find(|near| draft.get(*near) == Some(last));
-    draft.get(near.unwrap_or(at) + 1..).unwrap_or_default()
-}
-
-/// The first `length` positions of a cache tensor [1, heads, time, head].
-fn keep(value: DynValue, length: usize) -> ort::Result<DynValue> {
-    let kept = {
-        let (shape, data) = value.try_extract_tensor::<f32>()?;
-        let time = shape[2] as usize;
-        if time <= length {
-            None
-        } else {
-            let mut kept = Vec::with_capacity(HEADS * length * HEAD);
-            for head in data.chunks_exact(time * HEAD) {
-                kept.extend_from_slice(&head[..length * HEAD]);
-            }
-            Some(kept)
-        }
-    };
-    match kept {
-        None => Ok(value),
-        Some(kept) => Ok(Tensor::from_array(([1, HEADS, length, HEAD], kept))?.into_dyn()),
-    }
 }
 
 /// What tokens write, with the blank that stands before a word.
@@ -371,18 +192,6 @@ fn written(pieces: &[Vec<u8>], tokens: &[i64]) -> String {
         }
     }
     String::from_utf8_lossy(&bytes).replace('\u{2581}', " ")
-}
-
-/// The likeliest token of one row of logits, and its log probability.
-fn likeliest(logits: &[f32]) -> (i64, f32) {
-    let (mut best, mut highest) = (0, f32::NEG_INFINITY);
-    for (token, logit) in logits.iter().enumerate() {
-        if *logit > highest {
-            (best, highest) = (token, *logit);
-        }
-    }
-    let sum: f32 = logits.iter().map(|logit| (logit - highest).exp()).sum();
-    (best as i64, -sum.ln())
 }
 
 /// How many of `tokens` are left where what is said over and over at their end is said once.
@@ -508,7 +317,7 @@ mod tests {
             (&[5, 6, 7, 8, 3], &[]),
             (&[1, 2, 3, 4, 4, 4, 4, 4], &[]),
         ] {
-            assert_eq!(follows(&draft, tokens), next, "{tokens:?}");
+            assert_eq!(super::decoder::follows(&draft, tokens), next, "{tokens:?}");
         }
     }
 

@@ -5,7 +5,7 @@
 //! further gains, and one that leaves it in the middle loses what was gained.
 
 /// What a letter of a keyword adds to the logit of the token that writes it, and all its letters together at most.
-const LETTER: f32 = 0.5;
+const LETTER: f32 = 1.0;
 const MOST: f32 = 5.0;
 /// A token this much less likely than the likeliest is not considered, keyword or not.
 const REACH: f32 = 8.0;
@@ -21,11 +21,19 @@ pub(super) struct Keywords {
 impl Keywords {
     /// Of these words and phrases; what has no letter is none.
     pub(super) fn new(keywords: &[String]) -> Keywords {
-        let spelled = keywords.iter().take(MOST_KEYWORDS).map(|keyword| {
-            let letters = keyword.chars().filter(|c| c.is_alphanumeric() || c.is_whitespace() || matches!(c, '\'' | '-'));
-            letters.collect::<String>().split_whitespace().fold(String::new(), |text, word| text + " " + &word.to_lowercase())
-        });
+        let spelled = keywords.iter().take(MOST_KEYWORDS).map(|keyword| spelled(keyword));
         Keywords { spelled: spelled.filter(|keyword| keyword.chars().any(char::is_alphanumeric)).collect() }
+    }
+
+    /// None at all.
+    pub(super) fn none() -> Keywords {
+        Keywords { spelled: Vec::new() }
+    }
+
+    /// How many of them a text has.
+    pub(super) fn found(&self, text: &str) -> usize {
+        let text = spelled(text) + " ";
+        self.spelled.iter().filter(|keyword| text.contains(&format!("{keyword} "))).count()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -63,6 +71,12 @@ impl Keywords {
     }
 }
 
+/// In lower case and without punctuation, each word after a blank.
+fn spelled(text: &str) -> String {
+    let letters = text.chars().filter(|c| c.is_alphanumeric() || c.is_whitespace() || matches!(c, '\'' | '-'));
+    letters.collect::<String>().split_whitespace().fold(String::new(), |text, word| text + " " + &word.to_lowercase())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,6 +111,15 @@ mod tests {
         for (written, logits, expected) in cases {
             assert_eq!(choose(&helston, written, logits), expected, "{written}");
         }
+    }
+
+    #[test]
+    fn keywords_are_found_whole() {
+        let some = keywords(&["Helston", "New York"]);
+        for (text, found) in [(" In Helston, in New York.", 2), (" Helstones are new", 0), (" helston", 1), ("", 0)] {
+            assert_eq!(some.found(text), found, "{text}");
+        }
+        assert_eq!(Keywords::none().found(" Helston"), 0);
     }
 
     #[test]
