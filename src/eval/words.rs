@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use audio::Rate;
+use models::denoise::{Denoiser, Denoising};
 use models::stt::ENGINES;
 use models::{Hint, Language, Transcriber};
 use tokio::runtime::Handle;
@@ -20,7 +21,26 @@ use crate::bench::words::WordErrors;
 use crate::bench::{process, stt};
 
 /// What a voice comes through.
-const LINES: [&str; 3] = ["clean", "telephone", "noise, 10 dB"];
+#[derive(Clone, Copy)]
+enum Line {
+    Clean,
+    Telephone,
+    Noise,
+    /// The same with the noise taken out by the server before it is heard.
+    Suppressed,
+    /// All that one speaker says, with a pause between any two recordings, in one go.
+    Joined,
+}
+
+const LINES: [(Line, &str); 5] = [
+    (Line::Clean, "clean"),
+    (Line::Telephone, "telephone"),
+    (Line::Noise, "noise, 10 dB"),
+    (Line::Suppressed, "the same, suppressed"),
+    (Line::Joined, "clean, all of a speaker at once"),
+];
+/// Between recordings that are joined: 400 ms.
+const BETWEEN: usize = Rate::MODEL.samples_in_ms(400).0 as usize;
 /// Collections: sentences read aloud, prompts and digits that came over a telephone already.
 const FOLDERS: [&str; 3] = ["stt/en/librispeech_other", "tel/asterisk", "tel/fsdd"];
 
@@ -42,7 +62,7 @@ pub(super) fn run(given: &Given) -> anyhow::Result<Option<Section>> {
     if of_folder.is_empty() {
         return Ok(None);
     }
-    let noises = noises(given.entries)?;
+    let lines = Lines { noises: noises(given.entries)?, denoiser: Denoiser::load(given.weights)? };
     let mut text = String::from(
         "## Words\n\nWord error rate (numbers in words or figures alike), CPU per second of sound, and the time from the end of the sound to its \
          words where nothing was drafted before, p50 / p95, one thread.\n\n| recordings | line | recogniser | WER | CPU | words after |\n\
@@ -52,17 +72,17 @@ pub(super) fn run(given: &Given) -> anyhow::Result<Option<Section>> {
         let transcriber = (engine.build)(given.weights, 1).with_context(|| format!("{} cannot be loaded", engine.name))?;
         for (folder, entries) in &of_folder {
             // What came over a telephone is not sent over another.
-            let lines = if folder.starts_with("tel/") { 1 } else { LINES.len() };
+            let over = if folder.starts_with("tel/") { &LINES[..1] } else { &LINES };
             // Only where there is another engine to ask does it matter whether there is time.
             for thorough in [false, true].into_iter().filter(|thorough| !thorough || engine.name == "auto") {
                 let name = if thorough { "auto, with time" } else { engine.name };
-                for (line, shown) in LINES.iter().enumerate().take(lines) {
+                for (line, shown) in over {
                     let hint = Hint { language: (engine.name != "auto").then_some(Language::ENGLISH), thorough, ..Hint::default() };
-                    let heard = entries.iter().map(|entry| hear(&*transcriber, &hint, entry, line, &noises));
+                    let heard = lines.over(*line, entries)?.into_iter().map(|(pcm, said)| hear(&*transcriber, &hint, pcm, &said));
                     let heard = heard.collect::<anyhow::Result<Vec<_>>>()?;
                     let row = row(&heard);
                     eprintln!("{folder}, {shown}, {name}: {row}");
-                    let shown = if lines == 1 { "as recorded" } else { shown };
+                    let shown = if over.len() == 1 { "as recorded" } else { shown };
                     let _ = writeln!(text, "| {folder}, {} | {shown} | {name} | {row} |", heard.len());
                 }
             }
@@ -71,19 +91,54 @@ pub(super) fn run(given: &Given) -> anyhow::Result<Option<Section>> {
     Ok(Some(Section { text, plots: Vec::new() }))
 }
 
-fn hear(transcriber: &dyn Transcriber, hint: &Hint, entry: &Entry, line: usize, noises: &[Vec<f32>]) -> anyhow::Result<Heard> {
-    let pcm = entry.sound()?;
-    let pcm = match line {
-        0 => pcm,
-        1 => telephone(&pcm),
-        _ => with_noise(&pcm, &noises[Chance::of(&entry.file).below(noises.len())], 10.0),
-    };
+/// What stands between voices and us.
+struct Lines {
+    noises: Vec<Vec<f32>>,
+    denoiser: Denoiser,
+}
+
+impl Lines {
+    /// Recordings as they come through, each with what is said in it.
+    fn over(&self, line: Line, entries: &[&Entry]) -> anyhow::Result<Vec<(Vec<f32>, String)>> {
+        let mut heard: Vec<(Vec<f32>, String)> = Vec::new();
+        let mut speaker = "";
+        for entry in entries {
+            let (pcm, said) = (entry.sound()?, said(entry.says("text").unwrap_or_default()));
+            let noisy = |pcm: &[f32]| with_noise(pcm, &self.noises[Chance::of(&entry.file).below(self.noises.len())], 10.0);
+            let pcm = match line {
+                Line::Clean | Line::Joined => pcm,
+                Line::Telephone => telephone(&pcm),
+                Line::Noise => noisy(&pcm),
+                Line::Suppressed => {
+                    let mut clean = Vec::with_capacity(pcm.len());
+                    // What is still in it when the sound has ended comes out with as much silence.
+                    let sound = [noisy(&pcm), vec![0.0; Denoising::DELAY]].concat();
+                    self.denoiser.clean(&mut Denoising::default(), &sound, &mut clean)?;
+                    clean
+                }
+            };
+            match heard.last_mut().filter(|_| matches!(line, Line::Joined) && speaker == entry.speaker) {
+                Some((before, words)) => {
+                    before.extend(vec![0.0; BETWEEN]);
+                    before.extend(pcm);
+                    words.push(' ');
+                    words.push_str(&said);
+                }
+                None => heard.push((pcm, said)),
+            }
+            speaker = &entry.speaker;
+        }
+        Ok(heard)
+    }
+}
+
+fn hear(transcriber: &dyn Transcriber, hint: &Hint, pcm: Vec<f32>, said: &str) -> anyhow::Result<Heard> {
     let sound = pcm.len() as f64 / f64::from(Rate::MODEL.hz());
     let (cpu, begins) = (process::cpu(std::process::id())?, Instant::now());
     let heard = Handle::current().block_on(stt::hear(transcriber, pcm, hint.clone()))?;
     let wait = begins.elapsed().as_secs_f64();
     let cpu = process::cpu(std::process::id())?.saturating_sub(cpu).as_secs_f64();
-    let errors = WordErrors::between(&said(entry.says("text").unwrap_or_default()), &heard.text);
+    let errors = WordErrors::between(said, &heard.text);
     Ok(Heard { errors, sound, cpu, wait })
 }
 

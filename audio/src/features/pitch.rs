@@ -19,6 +19,8 @@ const OCTAVE: f32 = 0.02;
 /// What it costs from one estimate to the next to leap an octave, and to begin or end a voice, as correlation.
 const LEAP: f32 = 0.35;
 const TURN: f32 = 0.1;
+/// Lags on either side that an estimate between two of them is made of.
+const REACH: usize = 6;
 /// Periods of a frame that are considered; a weaker correlation than this is none.
 const CANDIDATES: usize = 8;
 const WEAKEST: f32 = 0.3;
@@ -139,6 +141,21 @@ fn correlate(frame: &[f32], window: usize, shortest: usize, quiet: f32, scores: 
     }
 }
 
+/// What `scores` are at `at` and so much of a step beside it, at most half of one: high harmonics turn so fast that their peaks lie between
+/// two lags, and the one of two periods may be met better than that of one (a windowed sinc, as Praat does it).
+fn between(scores: &[f32], at: usize, shift: f32) -> f32 {
+    if shift.abs() < 1e-3 {
+        return scores[at];
+    }
+    let sine = (std::f32::consts::PI * shift).sin();
+    let around = at.saturating_sub(REACH)..(at + REACH + 1).min(scores.len());
+    around.clone().zip(&scores[around]).fold(0.0, |sum, (lag, score)| {
+        let away = std::f32::consts::PI * (shift - (lag as f32 - at as f32));
+        let sign = if lag.abs_diff(at) % 2 == 0 { 1.0 } else { -1.0 };
+        sum + score * sign * sine / away * (0.5 + 0.5 * (away / (REACH as f32 + 1.0)).cos())
+    })
+}
+
 /// Adds the highest peaks of `scores`.
 fn peaks(scores: &[f32], shortest: usize, hz: f32, candidates: &mut Vec<Candidate>) {
     let first = candidates.len();
@@ -151,8 +168,7 @@ fn peaks(scores: &[f32], shortest: usize, hz: f32, candidates: &mut Vec<Candidat
         let bend = before - 2.0 * top + after;
         let shift = if bend < 0.0 { 0.5 * (before - after) / bend } else { 0.0 };
         let octaves = (hz / ((shortest + at + 1) as f32 + shift)).log2();
-        let height = top - 0.25 * (before - after) * shift;
-        let worth = height + OCTAVE * (octaves - (LOWEST_HZ as f32).log2());
+        let worth = between(scores, at + 1, shift) + OCTAVE * (octaves - (LOWEST_HZ as f32).log2());
         let candidate = Candidate { octaves: Some(octaves), worth, before: 0 };
         let weakest = candidates[first..].iter().enumerate().min_by(|a, b| a.1.worth.total_cmp(&b.1.worth));
         match weakest {
@@ -199,5 +215,23 @@ mod tests {
         assert!(out.iter().all(|&hz| hz == 0.0));
         pitch.track(&[0.0; 8_000], Rate::MODEL, &mut out);
         assert!(out.iter().all(|&hz| hz == 0.0));
+    }
+
+    /// Over a telephone the lowest harmonics are gone, and vowels make one of those that are left the loudest by far.
+    #[test]
+    fn a_loud_harmonic_is_not_the_voice() {
+        let (mut pitch, mut out) = (Pitch::new(), Vec::new());
+        for hz in [95.0_f32, 130.0, 190.0, 240.0] {
+            let loudest = (500.0 / hz).round();
+            let harmonics = (1..20).map(|k| k as f32).filter(|k| (300.0..3_400.0).contains(&(k * hz)));
+            let harmonics: Vec<(f32, f32)> = harmonics.map(|k| (k, if k == loudest { 1.0 } else { 0.25 })).collect();
+            let voice: Vec<f32> = (0..8_000)
+                .map(|i| {
+                    harmonics.iter().map(|(k, loud)| loud * (std::f32::consts::TAU * hz * k * i as f32 / 16_000.0).sin()).sum::<f32>() * 0.1
+                })
+                .collect();
+            pitch.track(&voice, Rate::MODEL, &mut out);
+            assert!(out.len() > 15 && out.iter().all(|found| (found / hz - 1.0).abs() < 0.03), "{hz} Hz: {out:?}");
+        }
     }
 }

@@ -213,8 +213,9 @@ fn hash(pcm: &[f32]) -> u64 {
 fn stretches(pcm: &[f32]) -> Vec<(usize, &[f32])> {
     let rate = Rate::MODEL.hz() as f32;
     let (longest, window) = ((LONGEST_S * rate) as usize, (CUT_WINDOW_S * rate) as usize);
-    // A pause between words is a tenth of a second or more; half of one is looked for every 10 ms.
-    let (hop, pause) = (160, 5);
+    // A pause in which somebody breathes, looked for every 10 ms: a fifth of a second. Shorter ones are the closures of stops, and a word
+    // that is cut in two there is heard as two others.
+    let (hop, pause) = (160, 20);
     let mut cuts = Vec::new();
     let mut start = 0;
     while pcm.len() - start > longest {
