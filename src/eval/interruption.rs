@@ -14,7 +14,7 @@ use super::{Given, Section};
 use crate::bench::interruptions::{Ears, Fate, OTHER, SPEECH};
 
 /// When a decision should be there, after the onset of the sound.
-const WITHIN_MS: [u64; 6] = [200, 300, 400, 500, 700, 1_000];
+const WITHIN_MS: [u64; 6] = [400, 500, 600, 800, 1_000, 1_500];
 
 pub(super) fn run(given: &Given) -> anyhow::Result<Option<Section>> {
     let ears = Ears::load(given.weights)?;
